@@ -1,0 +1,1 @@
+"""File formats, procedural scenes, TFDS builders, and the pipeline to the device."""

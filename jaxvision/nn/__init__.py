@@ -1,0 +1,1 @@
+"""flax.linen modules that two or more papers use."""

@@ -1,0 +1,1 @@
+"""Functions of arrays that know no paper, one subject a file."""

@@ -1,0 +1,1 @@
+"""Reads published checkpoints into {name: numpy array} without executing them."""
