@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Runs one paper on this machine, from nothing but Python and git:
+#
+#   bash launch/local.sh PAPER [--accelerator=cpu|cuda|tpu] [flags of the experiment]
+#   bash launch/local.sh content_authentication
+#   bash launch/local.sh content_authentication --preset=smoke --config.steps=10
+#
+# Makes the environment when it is missing or stale, runs the demo preset, prints the
+# path of report.html, and ends with the experiment's exit status.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+paper="" accelerator=cpu flags=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --accelerator=*) accelerator="${1#*=}" ;;
+    --accelerator) shift; accelerator="${1:-}" ;;
+    -*) flags+=("$1") ;;
+    # The value of a flag written as two words also lands here, after the paper.
+    *) if [ -z "$paper" ] && [ ${#flags[@]} -eq 0 ]; then paper="$1"; else flags+=("$1"); fi ;;
+  esac
+  shift || true
+done
+
+papers="$(cd "$root/jaxvision/papers" && ls -d */ | grep -v '^_' | tr -d '/' | xargs)"
+if [ -z "$paper" ] || [ ! -f "$root/experiments/$paper.py" ] ||
+  [ ! -d "$root/jaxvision/papers/$paper" ]; then
+  echo "local.sh: ${paper:-no paper} is not one of the papers: $papers" >&2
+  exit 2
+fi
+case "$accelerator" in
+  cpu) extras=demo ;;
+  cuda | tpu) extras="demo,$accelerator" ;;
+  *) echo "local.sh: --accelerator=$accelerator is not one of cpu, cuda, tpu" >&2; exit 2 ;;
+esac
+
+environment "$extras"
+export JAX_PLATFORMS="${JAX_PLATFORMS:-$accelerator}"
+exec "$python" -m "experiments.$paper" ${flags[@]+"${flags[@]}"}
