@@ -1,0 +1,144 @@
+"""Replicas of a training step: the only file that knows how devices share the work.
+
+`jax.pmap` (in maintenance; today itself jit over `shard_map`) is called here and
+nowhere else. The state is replicated: the same values on every device, without a
+leading device axis, so that a state inside and outside of the loop looks the same. The
+batch is cut along its leading axis over the devices of this process, and the processes
+hold different batches. Collectives under the axis name "batch" reach all devices of
+all processes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxvision.errors import UserError
+
+AXIS = "batch"
+
+
+def mean(tree: Any) -> Any:
+  """Returns the mean over all replicas of the floating-point leaves.
+
+  Other leaves (counters) and an unbound axis leave values as they are.
+  """
+  if not _axis_is_bound():
+    return tree
+
+  def average(leaf):
+    leaf = jnp.asarray(leaf)
+    is_floating = jnp.issubdtype(leaf.dtype, jnp.floating)
+    return jax.lax.pmean(leaf, AXIS) if is_floating else leaf
+
+  return jax.tree.map(average, tree)
+
+
+def replica_index() -> Any:
+  """Returns this replica's number among all, or 0 where the axis is not bound."""
+  return jax.lax.axis_index(AXIS) if _axis_is_bound() else 0
+
+
+def _axis_is_bound():
+  try:
+    jax.lax.axis_size(AXIS)
+  except NameError:
+    return False
+  return True
+
+
+def replicate(tree: Any) -> Any:
+  """Returns a copy of `tree` on every device of this process.
+
+  It is a copy even on a single device, because the loop donates it: the caller's
+  arrays stay valid.
+  """
+  return jax.device_put(tree, _local_sharding(PartitionSpec()), may_alias=False)
+
+
+def unreplicate(tree: Any) -> Any:
+  """Returns a replicated tree as it is on this process's first device (no copy)."""
+  return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def shard(batches: Sequence[Any]) -> Any:
+  """Puts the batches of one call of a `parallel` step on this process's devices.
+
+  Args:
+    batches: K local batches, trees of [B, ...] arrays.
+
+  Returns:
+    Tree of [D, K, B / D, ...] arrays, the leading axis over the D local devices.
+
+  Raises:
+    UserError: when B is no multiple of D.
+  """
+  devices = jax.local_device_count()
+
+  def cut(*leaves):
+    shape = np.shape(leaves[0])
+    if not shape or shape[0] % devices:
+      raise UserError(
+        f"a local batch of {shape[0] if shape else 'no'} examples cannot be shared by "
+        f"{devices} local devices"
+      )
+    shape = (devices, shape[0] // devices, *shape[1:])
+    if len(leaves) == 1:
+      return np.reshape(leaves[0], (devices, 1, *shape[1:]))
+    return np.stack([np.reshape(leaf, shape) for leaf in leaves], axis=1)
+
+  return jax.device_put(
+    jax.tree.map(cut, *batches), _local_sharding(PartitionSpec(AXIS))
+  )
+
+
+def flag(value: int) -> Any:
+  """Returns `value` on every local device, as a `parallel` step takes it."""
+  values = np.full(jax.local_device_count(), value, np.int32)
+  return jax.device_put(values, _local_sharding(PartitionSpec(AXIS)))
+
+
+def _local_sharding(spec):
+  return NamedSharding(Mesh(jax.local_devices(), (AXIS,)), spec)
+
+
+class Parallel:
+  """A training step on all devices.
+
+  Calling it, `(state, batches, flag) -> (state, rows, flag)`, takes K steps in one
+  dispatch. It donates the state. `rows` is [K, M] float32, the metrics of each step in
+  the order of `names`, averaged over all replicas; the returned flag is the largest
+  of all replicas', by which processes agree without waiting for each other.
+
+  Attributes:
+    names: of the metrics, known once the step was traced.
+  """
+
+  def __init__(self, step):
+    """Takes `step(state, batch) -> (state, {metric: scalar})`."""
+    self.names: list[str] = []
+
+    def one(state, batch):
+      state, metrics = step(state, batch)
+      self.names = list(metrics)
+      values = [jnp.asarray(value, jnp.float32) for value in metrics.values()]
+      return state, mean(jnp.stack(values))
+
+    def call(state, batches, flag):
+      if jax.tree.leaves(batches)[0].shape[0] == 1:
+        # No loop around a single step: XLA compiles and runs it better.
+        state, row = one(state, jax.tree.map(lambda leaf: leaf[0], batches))
+        rows = row[None]
+      else:
+        state, rows = jax.lax.scan(one, state, batches)
+      return state, rows, jax.lax.pmax(flag, AXIS)
+
+    self._call = jax.pmap(
+      call, AXIS, in_axes=(None, 0, 0), out_axes=None, donate_argnums=0
+    )
+
+  def __call__(self, state, batches, flag):
+    return self._call(state, batches, flag)
