@@ -113,7 +113,7 @@ def fit(
     if evaluate and progress.evaluated < at and is_due(eval_every):
       assess()  # a signal came before it
 
-    advance = replication.Parallel(step)
+    advance = replication.parallel(step)
     flag = functools.cache(replication.flag)
     in_flight = collections.deque()
     grid = [n for n in (steps_per_call, checkpoint_every, eval_every) if n]

@@ -8,6 +8,7 @@ hold different batches. Collectives under the axis name "batch" reach all device
 all processes.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -142,3 +143,34 @@ class Parallel:
 
   def __call__(self, state, batches, flag):
     return self._call(state, batches, flag)
+
+  def lower(self, state, batches, flag):
+    """Returns the call lowered for such arguments, which may be shapes alone."""
+    return self._call.lower(state, batches, flag)
+
+
+@functools.lru_cache(maxsize=8)
+def parallel(step) -> Parallel:
+  """Returns `Parallel(step)`, the same for the same step: it is compiled only once."""
+  return Parallel(step)
+
+
+def lower(step, state: Any, batch: Any, devices: int) -> Any:
+  """Returns one step lowered for `devices` local devices, without any array.
+
+  Args:
+    step: (state, batch) -> (state, {metric: scalar}).
+    state: tree of arrays or `jax.ShapeDtypeStruct`.
+    batch: tree of [B, ...] `jax.ShapeDtypeStruct`, B a multiple of `devices`.
+    devices: at most as many as this process has.
+
+  Returns:
+    `jax.stages.Lowered`; its costs are those of one device.
+  """
+
+  def cut(leaf):
+    shape = (devices, 1, leaf.shape[0] // devices, *leaf.shape[1:])
+    return jax.ShapeDtypeStruct(shape, leaf.dtype)
+
+  flag = jax.ShapeDtypeStruct((devices,), jnp.int32)
+  return parallel(step).lower(state, jax.tree.map(cut, batch), flag)

@@ -62,7 +62,7 @@ def gradient_step(loss_fn, optimizer, *, group=None, accumulate=1, ema_decay=Non
     gradients, metrics, model_state = replication.mean(
       (gradients, metrics, model_state)
     )
-    metrics["gradient_norm"] = optax.global_norm(gradients)
+    metrics["gradient_norm"] = optax.tree.norm(gradients)
 
     updates, opt_state = optimizer.update(
       gradients, _of(state.opt_state, group), params
