@@ -242,6 +242,8 @@ def _define_flags(
       name, None, "For jax.distributed, where it is not detected.", flag_values
     )
   _define_config_flags(Config, PRESETS, argv, flag_values)
+  for flag in flag_values.get_key_flags_for_module(sys.modules[__name__]):
+    flag_values.register_key_flag_for_module(argv[0], flag)  # --help lists these
 
 
 def _define_config_flags(

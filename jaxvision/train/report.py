@@ -34,6 +34,11 @@ def number(value: Any) -> str:
   return (f"{value:,.0f}" if whole else f"{value:.4g}").replace("-", "−")
 
 
+def margin(claim: Mapping[str, Any]) -> str:
+  """Returns what a claim's gain must be for the claim to hold."""
+  return f"≥ {number(claim['margin'])}" if claim["margin"] else "> 0"
+
+
 def render(
   results: Mapping[str, Any],
   metrics: Iterable[Mapping[str, Any]],
@@ -119,16 +124,14 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
     if claim["seeds"]:
       several = "mean over seeds" if len(claim["seeds"]) > 1 else "seed"
       notes.append(f"{several} {', '.join(map(str, claim['seeds']))}")
-    gain = float(claim["ours"]) - float(claim["baseline"])
-    gain = gain if claim["better"] == "higher" else -gain
     rows.append(
       [
         _cell(claim["name"], "words", "; ".join(notes)),
         f'<td><span class="verdict {kind}">{verdict}</span></td>',
         _cell(number(claim["ours"]), "number"),
         _cell(number(claim["baseline"]), "number"),
-        _cell(number(gain), "number"),
-        _cell(f"≥ {number(claim['margin'])}" if claim["margin"] else "> 0", "number"),
+        _cell(number(claim["gain"]), "number"),
+        _cell(margin(claim), "number"),
         _cell(number(claim["paper"]), paper_kind),
       ]
     )
@@ -175,14 +178,27 @@ def _results(results: Sequence[Mapping[str, Any]]) -> str:
 def _table_section(table: Mapping[str, Any]) -> str:
   names = list(dict.fromkeys(name for row in table["rows"] for name in row))
   kinds = {name: _kind(row.get(name) for row in table["rows"]) for name in names}
+  columns = [_column([row.get(name) for row in table["rows"]]) for name in names]
   rows = [
-    [_cell(number(row.get(name)), kind) for name, kind in kinds.items()]
-    for row in table["rows"]
+    [_cell(text, kind) for text, kind in zip(row, kinds.values(), strict=True)]
+    for row in zip(*columns, strict=True)
   ]
   return (
     f"<section><h2>{_escape(table['name'])}</h2>{_paragraph(table['caption'])}"
     f"{_table(kinds, rows)}</section>\n"
   )
+
+
+def _column(values: Sequence[Any]) -> list[str]:
+  """Returns the texts of a table's column; floats of like size share their decimals."""
+  floats = [v for v in values if isinstance(v, float) and math.isfinite(v)]
+  sizes = [abs(v) for v in floats if v] or [0.0]
+  if not 1e-3 <= max(sizes) <= min(1e4, 1e3 * min(sizes)):
+    return list(map(number, values))
+  decimals = 3 - math.floor(math.log10(max(sizes)))
+  return [
+    f"{v:.{decimals}f}".replace("-", "−") if v in floats else number(v) for v in values
+  ]
 
 
 def _curves(metrics: Iterable[Mapping[str, Any]]) -> str:

@@ -236,6 +236,7 @@ class Run:
       note: what a reader should know of the comparison.
     """
     held = is_held(ours, baseline, better, margin)
+    gain = float(ours) - float(baseline)
     self._record(
       "claims",
       {
@@ -244,6 +245,7 @@ class Run:
         "ours": ours,
         "baseline": baseline,
         "better": better,
+        "gain": gain if better == "higher" else -gain,
         "margin": margin,
         "seeds": list(seeds),
         "paper": paper,
@@ -338,7 +340,8 @@ def is_held(
   """Returns whether `ours` is better than `baseline` by `margin`; a NaN never is."""
   if better not in ("higher", "lower"):
     raise ValueError(f"better is 'higher' or 'lower', not {better!r}")
-  gain = float(ours) - float(baseline) if better == "higher" else baseline - ours
+  gain = float(ours) - float(baseline)
+  gain = gain if better == "higher" else -gain
   if margin == 0.0:
     return bool(gain > 0.0)
   # 0.95 - 0.80 is not quite 0.15 in binary.
