@@ -16,7 +16,7 @@ from etils import epath
 
 from jaxvision.errors import UserError
 from jaxvision.train.report import duration, margin, number
-from jaxvision.train.run import RESULTS
+from jaxvision.train.workdir import RESULTS, read_json
 
 ROOT = pathlib.Path(__file__).parents[1]
 PREAMBLE = """\
@@ -44,9 +44,9 @@ def collect(workdir: epath.PathLike, root: pathlib.Path) -> pathlib.Path:
     UserError: the workdir holds no results.
   """
   path = epath.Path(workdir) / RESULTS
-  if not path.exists():
+  entry = read_json(path)
+  if entry is None:
     raise UserError(f"{path} does not exist: has the run in {workdir} ended?")
-  entry = json.loads(path.read_text())
   if not entry["results"] and not entry["claims"]:
     raise UserError(f"{path} holds neither results nor claims: evaluate the run first")
   del entry["pictures"]  # they stay in the workdir
@@ -60,15 +60,12 @@ def load(root: pathlib.Path) -> list[dict[str, Any]]:
   """Returns the papers' entries, sorted by paper.
 
   Raises:
-    UserError: a file is no JSON.
+    UserError: a file is damaged.
   """
   entries = []
   for path in sorted((root / "results").glob("*.json")):
-    try:
-      entry = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-      raise UserError(f"{path} is damaged: {error}") from None
-    if isinstance(entry, dict) and {"paper", "claims", "results"} <= set(entry):
+    entry = read_json(epath.Path(path))
+    if {"paper", "claims", "results"} <= entry.keys():
       entries.append(entry)  # the others are benchmarks
   return entries
 

@@ -21,7 +21,8 @@ from ml_collections import config_dict, config_flags
 
 from jaxvision.errors import UserError
 from jaxvision.train import configs
-from jaxvision.train.run import REPORT, Run, read_owner
+from jaxvision.train.run import Run
+from jaxvision.train.workdir import REPORT, read_owner
 
 MODES = ("all", "train", "evaluate", "predict")
 WRONG_USE = 2

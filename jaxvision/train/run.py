@@ -1,25 +1,10 @@
-"""The Run: where an experiment logs, keeps pictures, compares, and ends in a report.
-
-A workdir holds:
-  config.json     paper, preset and config of the run that owns the directory
-  metrics.jsonl   {"stage", "step", "time", name: value, ...} a line
-  tensorboard/    the same, and the pictures, as TensorBoard events
-  pictures/       PNG
-  predictions/    what --mode=predict writes unless --out says otherwise
-  results.json    everything but the curves: results, claims, tables, and what made them
-  report.html     all of it to look at, in one file
-  checkpoints/    written by the training loop
-"""
+"""The Run: where an experiment logs, keeps pictures, compares, ends in a report."""
 
 import datetime
-import functools
 import io
 import json
 import math
-import pathlib
-import platform
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -30,23 +15,20 @@ import jax
 import numpy as np
 from etils import epath
 
-import jaxvision
-from jaxvision.errors import UserError
 from jaxvision.train import configs, report
-from jaxvision.train.writers import (
-  METRICS,
-  TENSORBOARD,
-  MetricWriter,
-  read_metrics,
-  write_atomically,
+from jaxvision.train.provenance import commit, device
+from jaxvision.train.workdir import (
+  CONFIG,
+  PICTURES,
+  PREDICTIONS,
+  REPORT,
+  RESULTS,
+  read_json,
+  refuse_another_run,
+  remove_run,
 )
+from jaxvision.train.writers import MetricWriter, read_metrics, write_atomically
 
-CONFIG = "config.json"
-RESULTS = "results.json"
-REPORT = "report.html"
-PICTURES = "pictures"
-PREDICTIONS = "predictions"
-CHECKPOINTS = "checkpoints"
 _RECORDS = ("results", "claims", "tables", "pictures")
 
 
@@ -106,11 +88,11 @@ class Run:
     self._command = command or f"python -m experiments.{paper} --preset={preset}"
 
     if not overwrite:
-      self._refuse_another_run()
+      refuse_another_run(self.workdir, paper, config)
     _meet("workdir is read")  # nobody writes before everybody has looked
     if self.is_main:
       if overwrite:
-        _remove_run(self.workdir)
+        remove_run(self.workdir)
       self.workdir.mkdir(parents=True, exist_ok=True)
       owner = {
         "paper": paper,
@@ -121,7 +103,7 @@ class Run:
       write_atomically(self.workdir / CONFIG, _dump(owner))
     _meet("workdir is written")
 
-    earlier = _read_json(self.workdir / RESULTS) or {}
+    earlier = read_json(self.workdir / RESULTS) or {}
     self._earlier_seconds = earlier.get("seconds", 0.0)
     self._records = {kind: earlier.get(kind, []) for kind in _RECORDS}
     self._records["pictures"] = [
@@ -235,8 +217,8 @@ class Run:
       paper: the paper's own numbers.
       note: what a reader should know of the comparison.
     """
-    held = is_held(ours, baseline, better, margin)
-    gain = float(ours) - float(baseline)
+    gain = gained(ours, baseline, better)
+    held = is_held(gain, margin)
     self._record(
       "claims",
       {
@@ -245,7 +227,7 @@ class Run:
         "ours": ours,
         "baseline": baseline,
         "better": better,
-        "gain": gain if better == "higher" else -gain,
+        "gain": gain,
         "margin": margin,
         "seeds": list(seeds),
         "paper": paper,
@@ -275,22 +257,6 @@ class Run:
     """Writes what is still buffered; the run can be made again and goes on."""
     if self._writer is not None:
       self._writer.close()
-
-  def _refuse_another_run(self) -> None:
-    owner = read_owner(self.workdir)
-    if owner is None:
-      return
-    different = configs.differences(
-      {"paper": self.paper}, {"paper": owner["paper"]}, str(self.workdir)
-    )
-    different += configs.differences(
-      configs.jsonable(self.config), owner["config"], str(self.workdir)
-    )
-    if different:
-      raise UserError(
-        f"{self.workdir} holds a run of another config ({'; '.join(different)}): "
-        "give another --workdir, or --overwrite to start anew"
-      )
 
   def _keep(self, name, encode, caption, step, kind) -> None:
     file = f"{PICTURES}/{_file_name(name)}.png"
@@ -334,67 +300,20 @@ class Run:
     return results
 
 
-def is_held(
-  ours: float, baseline: float, better: Literal["higher", "lower"], margin: float
-) -> bool:
-  """Returns whether `ours` is better than `baseline` by `margin`; a NaN never is."""
+def gained(ours: float, baseline: float, better: Literal["higher", "lower"]) -> float:
+  """Returns by how much `ours` is better; negative where it is worse."""
   if better not in ("higher", "lower"):
     raise ValueError(f"better is 'higher' or 'lower', not {better!r}")
-  gain = float(ours) - float(baseline)
-  gain = gain if better == "higher" else -gain
+  difference = float(ours) - float(baseline)
+  return difference if better == "higher" else -difference
+
+
+def is_held(gain: float, margin: float) -> bool:
+  """Returns whether a gain reaches the margin, or exceeds 0 without one; NaN never."""
   if margin == 0.0:
-    return bool(gain > 0.0)
+    return gain > 0.0
   # 0.95 - 0.80 is not quite 0.15 in binary.
-  return bool(gain > margin or math.isclose(gain, margin, abs_tol=1e-12))
-
-
-def read_owner(workdir: epath.Path) -> dict[str, Any] | None:
-  """Returns the config.json of a workdir, or None when no run owns it.
-
-  Raises:
-    UserError: there is a config.json that no run wrote.
-  """
-  path = epath.Path(workdir) / CONFIG
-  owner = _read_json(path)
-  if owner is not None and not {"paper", "preset", "config"} <= set(owner):
-    raise UserError(f"{path} was not written by a run: give another --workdir")
-  return owner
-
-
-@functools.cache
-def commit() -> str:
-  """Returns this source tree's git commit, or the package's version without one."""
-  source = pathlib.Path(jaxvision.__file__)
-  git = ["git", "-C", str(source.parent)]
-  try:
-    # A package installed below some other repository is not that repository's commit.
-    subprocess.run(
-      [*git, "ls-files", "--error-unmatch", source.name],
-      capture_output=True,
-      check=True,
-    )
-    described = subprocess.run(
-      [*git, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-      capture_output=True,
-      check=True,
-      text=True,
-    )
-  except (OSError, subprocess.CalledProcessError):
-    return f"jaxvision {jaxvision.__version__}"
-  return described.stdout.strip()
-
-
-def device() -> str:
-  """Returns what the run computes on, in words."""
-  count, kind = jax.device_count(), jax.devices()[0].device_kind
-  if jax.default_backend() != "cpu":
-    return f"{count} × {kind}"
-  name = platform.machine()
-  cpuinfo = pathlib.Path("/proc/cpuinfo")
-  if cpuinfo.exists():
-    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
-    name = found[1] if found else name
-  return f"{count} × CPU, {name}"
+  return gain > margin or math.isclose(gain, margin, abs_tol=1e-12)
 
 
 def _meet(why: str) -> None:
@@ -402,27 +321,6 @@ def _meet(why: str) -> None:
     from jax.experimental import multihost_utils
 
     multihost_utils.sync_global_devices(why)
-
-
-def _remove_run(workdir: epath.Path) -> None:
-  """Removes what a run wrote, and nothing that somebody else put beside it."""
-  if read_owner(workdir) is None:
-    return
-  for name in (TENSORBOARD, PICTURES, PREDICTIONS, CHECKPOINTS):
-    if (workdir / name).exists():
-      (workdir / name).rmtree()
-  # config.json last: a removal that was interrupted can be begun again.
-  for name in (METRICS, RESULTS, REPORT, CONFIG):
-    (workdir / name).unlink(missing_ok=True)
-
-
-def _read_json(path: epath.Path) -> dict[str, Any] | None:
-  if not path.exists():
-    return None
-  try:
-    return json.loads(path.read_text())
-  except (json.JSONDecodeError, UnicodeDecodeError):
-    raise UserError(f"{path} is damaged: it is not JSON") from None
 
 
 def _dump(tree: Any) -> str:

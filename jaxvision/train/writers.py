@@ -44,6 +44,10 @@ def read_metrics(directory: epath.Path) -> list[dict[str, Any]]:
   return lines
 
 
+def _is_remote(directory: epath.Path) -> bool:
+  return "://" in str(directory)
+
+
 class MetricWriter:
   """Writes a run's scalars and images from a background thread.
 
@@ -55,7 +59,7 @@ class MetricWriter:
   def __init__(self, directory: epath.Path, flush_seconds: float = 5.0):
     self._directory = epath.Path(directory)
     self._flush_seconds = flush_seconds
-    self._remote = "://" in str(self._directory)
+    self._remote = _is_remote(self._directory)
     # Object stores cannot append: there, files grow here and are copied at a flush.
     self._spool = pathlib.Path(
       tempfile.mkdtemp(prefix="jaxvision-") if self._remote else self._directory
