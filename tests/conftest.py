@@ -11,3 +11,25 @@ os.environ["XLA_FLAGS"] = " ".join(
     "intra_op_parallelism_threads=1",
   ]
 ).strip()
+
+
+def pytest_addoption(parser):
+  parser.addoption(
+    "--parity-dir",
+    help="directory of parity pairs to run instead of tests/parity/cases",
+  )
+
+
+def pytest_terminal_summary(terminalreporter):
+  lines = [
+    value
+    for reports in terminalreporter.stats.values()
+    for report in reports
+    if getattr(report, "when", None) == "call"
+    for name, value in report.user_properties
+    if name == "parity"
+  ]
+  if lines:
+    terminalreporter.section("parity")
+    for line in sorted(lines):
+      terminalreporter.write_line(line)
