@@ -228,19 +228,25 @@ def _define_flags(
   }
   for name, help_text in text.items():
     default = "all" if name == "mode" else None
-    flags.DEFINE_string(name, default, help_text, flag_values)
+    flags.DEFINE_string(name, default, help_text, flag_values=flag_values)
   flags.DEFINE_multi_string(
     "inputs",
     [],
     "Files or patterns for --mode=predict, separated by commas or repeated.",
-    flag_values,
+    flag_values=flag_values,
   )
   flags.DEFINE_bool(
-    "overwrite", False, "Remove what an earlier run wrote in the workdir.", flag_values
+    "overwrite",
+    False,
+    "Remove what an earlier run wrote in the workdir.",
+    flag_values=flag_values,
   )
   for name in ("num_processes", "process_id"):
     flags.DEFINE_integer(
-      name, None, "For jax.distributed, where it is not detected.", flag_values
+      name,
+      None,
+      "For jax.distributed, where it is not detected.",
+      flag_values=flag_values,
     )
   _define_config_flags(Config, PRESETS, argv, flag_values)
   for flag in flag_values.get_key_flags_for_module(sys.modules[__name__]):
