@@ -5,6 +5,7 @@ rounds. `factors` are (vertical, horizontal): (1, 1), (1, 2) or (2, 2).
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 
 SUBSAMPLING = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2)}
@@ -31,7 +32,7 @@ def sum_cells(images: chex.Array, factors: tuple[int, int]) -> chex.Array:
   cells = images.reshape(
     *batch, height // vertical, vertical, width // horizontal, horizontal, channels
   )
-  return jnp.sum(cells, axis=(-4, -2))
+  return jnp.sum(cells, axis=(-4, -2), dtype=images.dtype)
 
 
 def spread(samples: chex.Array, factors: tuple[int, int]) -> chex.Array:
@@ -44,8 +45,13 @@ def spread(samples: chex.Array, factors: tuple[int, int]) -> chex.Array:
     if factor == 1:
       continue
     size = samples.shape[axis]
-    before = jnp.take(samples, jnp.maximum(jnp.arange(size) - 1, 0), axis)
-    after = jnp.take(samples, jnp.minimum(jnp.arange(size) + 1, size - 1), axis)
+    first, last = (jax.lax.index_in_dim(samples, i, axis) for i in (0, -1))
+    most, rest = (
+      jax.lax.slice_in_dim(samples, start, start + size - 1, axis=axis)
+      for start in (0, 1)
+    )
+    before = jnp.concatenate([first, most], axis)
+    after = jnp.concatenate([rest, last], axis)
     pairs = jnp.stack([3 * samples + before, 3 * samples + after], axis)
     shape = list(samples.shape)
     shape[axis] = 2 * size

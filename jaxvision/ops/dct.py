@@ -1,4 +1,8 @@
-"""The 8×8 discrete cosine transform of image blocks (type II, orthonormal)."""
+"""The 8×8 discrete cosine transform of image blocks (type II, orthonormal).
+
+Blocks stay where their pixels are: [..., H/8, 8, W/8, 8, C] is the image itself with
+two axes split, so that no transform moves data about in memory.
+"""
 
 import chex
 import jax
@@ -22,28 +26,16 @@ def block_dct(
   Args:
     images: [..., H, W, C] floats; H and W multiples of 8.
     matrix: [8, 8] transform D; `dct_matrix()` when None.
-    mix: [K, C] linear map of the channels; identity when None. It costs nothing.
+    mix: [K, C] linear map of the channels, at no extra cost; identity when None.
 
   Returns:
     [..., H/8, 8, W/8, 8, K] coefficients D B Dᵀ of the blocks B: the axes of 8 are
     the vertical and the horizontal frequency. `jnp.swapaxes(c, -4, -3)` brings the
-    blocks together.
+    two together.
   """
   chex.assert_type(images, float)
-  chex.assert_shape(images, (..., None, None, None))
-  chex.assert_is_divisible(images.shape[-3], 8)
-  chex.assert_is_divisible(images.shape[-2], 8)
-  *batch, height, width, channels = images.shape
   matrix = dct_matrix() if matrix is None else matrix
-  mix = np.eye(channels) if mix is None else mix
-  chex.assert_shape(mix, (None, channels))
-
-  # One small matmul on eight neighbouring pixels with all their channels does the
-  # horizontal transform and the mixing without a transposition.
-  segments = images.reshape(*batch, height, width // 8, 8 * channels)
-  rows = _matmul(segments, np.kron(matrix.T, mix.T))
-  rows = rows.reshape(*batch, height // 8, 8, -1)
-  return _columns(matrix, rows).reshape(*batch, height // 8, 8, width // 8, 8, len(mix))
+  return transform_columns(transform_rows(split_blocks(images), matrix, mix), matrix)
 
 
 def block_idct(
@@ -62,24 +54,56 @@ def block_idct(
     [..., H, W, C] images of the blocks Dᵀ C D.
   """
   chex.assert_type(coefficients, float)
-  chex.assert_shape(coefficients, (..., None, 8, None, 8, None))
-  *batch, rows, _, columns, _, channels = coefficients.shape
   matrix = dct_matrix() if matrix is None else matrix
+  columns = transform_columns(coefficients, matrix.T)
+  return join_blocks(transform_rows(columns, matrix.T, mix))
+
+
+def split_blocks(images: chex.Array) -> chex.Array:
+  """Views [..., H, W, C] as [..., H/8, 8, W/8, 8, C]."""
+  chex.assert_shape(images, (..., None, None, None))
+  *batch, height, width, channels = images.shape
+  chex.assert_is_divisible(height, 8)
+  chex.assert_is_divisible(width, 8)
+  return images.reshape(*batch, height // 8, 8, width // 8, 8, channels)
+
+
+def join_blocks(blocks: chex.Array) -> chex.Array:
+  """Inverts `split_blocks`."""
+  chex.assert_shape(blocks, (..., None, 8, None, 8, None))
+  *batch, rows, _, columns, _, channels = blocks.shape
+  return blocks.reshape(*batch, 8 * rows, 8 * columns, channels)
+
+
+def transform_rows(
+  blocks: chex.Array, matrix: np.ndarray, mix: np.ndarray | None = None
+) -> chex.Array:
+  """Multiplies the horizontal axis by [8, 8] and the channels by [K, C].
+
+  Args:
+    blocks: [..., H/8, 8, W/8, 8, C] floats, or integers for exact integer sums.
+    matrix: [8, 8] transform.
+    mix: [K, C] linear map of the channels; identity when None.
+
+  Returns:
+    [..., H/8, 8, W/8, 8, K] of the blocks' dtype.
+  """
+  chex.assert_shape(blocks, (..., None, 8, None, 8, None))
+  channels = blocks.shape[-1]
   mix = np.eye(channels) if mix is None else mix
   chex.assert_shape(mix, (None, channels))
-
-  pixels = _columns(matrix.T, coefficients.reshape(*batch, rows, 8, -1))
-  segments = pixels.reshape(*batch, 8 * rows, columns, 8 * channels)
-  images = _matmul(segments, np.kron(matrix, mix.T))
-  return images.reshape(*batch, 8 * rows, 8 * columns, len(mix))
-
-
-def _matmul(segments, matrix):
-  matrix = jnp.asarray(matrix, segments.dtype)
-  return jnp.matmul(segments, matrix, precision=jax.lax.Precision.HIGHEST)
+  # Eight neighbouring pixels with all their channels are one vector of a matmul.
+  joint = jnp.asarray(np.kron(matrix.T, mix.T), blocks.dtype)
+  vectors = blocks.reshape(*blocks.shape[:-2], 8 * channels)
+  products = jnp.matmul(vectors, joint, precision=jax.lax.Precision.HIGHEST)
+  return products.reshape(*blocks.shape[:-1], len(mix))
 
 
-def _columns(matrix, rows):
-  """Multiplies the second last axis of [..., 8, N] rows by a matrix."""
-  matrix = jnp.asarray(matrix, rows.dtype)
-  return jnp.einsum("uy,...yn->...un", matrix, rows, precision="highest")
+def transform_columns(blocks: chex.Array, matrix: np.ndarray) -> chex.Array:
+  """Multiplies the vertical axis of [..., H/8, 8, W/8, 8, C] blocks by [8, 8]."""
+  chex.assert_shape(blocks, (..., None, 8, None, 8, None))
+  matrix = jnp.asarray(matrix, blocks.dtype)
+  rows = blocks.reshape(*blocks.shape[:-3], -1)
+  highest = jax.lax.Precision.HIGHEST
+  products = jnp.einsum("uy,...yn->...un", matrix, rows, precision=highest)
+  return products.reshape(blocks.shape)

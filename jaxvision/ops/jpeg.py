@@ -15,6 +15,7 @@ section 3.3; ITU-T T.81, annexes A and K; ITU-T T.871.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -41,9 +42,10 @@ _LUMA_TABLE = np.array(
     [24, 35, 55, 64, 81, 104, 113, 92],
     [49, 64, 78, 87, 103, 121, 120, 101],
     [72, 92, 95, 98, 112, 100, 103, 99],
-  ]
+  ],
+  np.float32,
 )
-_CHROMA_TABLE = np.full((8, 8), 99)
+_CHROMA_TABLE = np.full((8, 8), 99, np.float32)
 _CHROMA_TABLE[:4, :4] = [
   [17, 18, 24, 47],
   [18, 21, 26, 66],
@@ -53,6 +55,7 @@ _CHROMA_TABLE[:4, :4] = [
 
 # Name: DCT matrix, level shift.
 _REAL = {"real": (dct_matrix(), 128), "korus": (dct_matrix().round(4), 127)}
+ARITHMETICS = (*_REAL, "libjpeg")
 
 
 def quantization_tables(
@@ -74,18 +77,20 @@ def quantization_tables(
   if integer_scale:
     quality = jnp.floor(quality)
   scale = jnp.where(quality < 50, 5000 / quality, 200 - 2 * quality)
-  # For whole qualities both floors see multiples of 1/49 or coarser; the small numbers
+  # For whole qualities the floors see multiples of 1/49 and 1/4900; the small numbers
   # keep float32 from falling below an integer.
   if integer_scale:
     scale = jnp.floor(scale + 1e-2)
   scale = scale[..., None, None]
-  luma, chroma = (
-    jnp.clip(jnp.floor((table * scale + 50) / 100 + 1e-4), 1, 255)
-    for table in (_LUMA_TABLE.astype(np.float32), _CHROMA_TABLE.astype(np.float32))
-  )
-  return luma, chroma
+
+  def scaled(table):
+    return jnp.clip(jnp.floor((table * scale + 50) / 100 + 1e-4), 1, 255)
+
+  return scaled(_LUMA_TABLE), scaled(_CHROMA_TABLE)
 
 
+# Compiled here too, so that a direct call does not run operation by operation.
+@functools.partial(jax.jit, static_argnames=("rounding", "subsampling", "arithmetic"))
 def jpeg(
   images: chex.Array,
   quality: chex.Numeric,
@@ -99,8 +104,9 @@ def jpeg(
   Args:
     images: [..., H, W, 3] RGB floats in [0, 1], any H and W: blocks that the image does
       not fill repeat its last row and column.
-    quality: 1..100, integer or real, broadcast against the leading axes of `images`:
-      one number, or one an image. It may be traced; it gets no gradient.
+    quality: 1..100 (clipped), integer or real, broadcast against the leading axes of
+      `images`: one number, or one an image. It may be traced; it gets no gradient.
+      "libjpeg" takes its integer part.
     rounding: how coefficients are rounded: "round" (zero gradient), "sin", "soft",
       "harmonic", "identity", "soft-codebook" (see `ops/rounding.py`), or a function of
       an array, e.g. `functools.partial(rounding.harmonic, terms=1)`.
@@ -118,9 +124,9 @@ def jpeg(
       not broadcast.
     ValueError: an unknown rounding, subsampling or arithmetic.
   """
-  quality, rounding = _check(images, quality, rounding, subsampling, arithmetic)
-  factors = chroma.SUBSAMPLING[subsampling]
-  exact = images.astype(jnp.promote_types(images.dtype, jnp.float32))
+  exact, quality, rounding, factors = _prepare(
+    images, quality, rounding, subsampling, arithmetic
+  )
   if arithmetic == "libjpeg":
     result = _libjpeg(exact, quality, rounding, factors)
   else:
@@ -128,6 +134,7 @@ def jpeg(
   return result.astype(images.dtype)
 
 
+@functools.partial(jax.jit, static_argnames=("rounding", "subsampling", "arithmetic"))
 def coefficients(
   images: chex.Array,
   quality: chex.Numeric,
@@ -138,93 +145,102 @@ def coefficients(
 ) -> tuple[chex.Array, chex.Array, chex.Array]:
   """Returns the quantised DCT coefficients that a JPEG file of the images holds.
 
-  Args: as for `jpeg`; "libjpeg" is not differentiable here.
+  The arguments are those of `jpeg`; with "libjpeg" there is no gradient here.
 
   Returns:
     luma, cb, cr: [..., rows, columns, 8, 8] levels of the blocks, vertical frequency
-    first, as floats; the DC term is level-shifted as the arithmetic has it.
+    first, as floats (float32 at least, which holds them exactly).
   """
-  quality, rounding = _check(images, quality, rounding, subsampling, arithmetic)
-  factors = chroma.SUBSAMPLING[subsampling]
-  images = images.astype(jnp.promote_types(images.dtype, jnp.float32))
-  if arithmetic == "libjpeg":
-    levels = _libjpeg_levels(images, _scans(quality, factors, integer=True))
-  else:
-    levels = _real_levels(images, _scans(quality, factors), rounding, arithmetic)
-  blocks = (jnp.swapaxes(level, -4, -3) for level in levels)
-  luma, cb, cr = (b[..., c] for b in blocks for c in range(b.shape[-1]))
-  return luma.astype(images.dtype), cb.astype(images.dtype), cr.astype(images.dtype)
+  images, quality, rounding, factors = _prepare(
+    images, quality, rounding, subsampling, arithmetic
+  )
+  channels = []
+  for scan in _scans(quality, factors, arithmetic):
+    if arithmetic == "libjpeg":
+      levels = _libjpeg_levels(images, scan).astype(images.dtype)
+    else:
+      levels = _real_levels(images, scan, rounding, arithmetic)
+    channels += list(jnp.moveaxis(jnp.swapaxes(levels, -4, -3), -1, 0))
+  return tuple(channels)
 
 
-def _check(images, quality, rounding, subsampling, arithmetic):
-  """Refuses bad arguments; returns the quality as an array, rounding as a function."""
+def _prepare(images, quality, rounding, subsampling, arithmetic):
+  """Refuses bad arguments and brings good ones into one form."""
   chex.assert_type(images, float, custom_message="images")
   chex.assert_shape(images, (..., None, None, 3), custom_message="images")
   quality = jnp.asarray(quality, jnp.float32)
   chex.assert_is_broadcastable(
     quality.shape, images.shape[:-3], custom_message="quality"
   )
-  for name, value, choices in (
-    ("subsampling", subsampling, chroma.SUBSAMPLING),
-    ("arithmetic", arithmetic, [*_REAL, "libjpeg"]),
-    ("rounding", rounding, rounding_modes.MODES),
-  ):
-    if not callable(value) and value not in choices:
-      raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-  return quality, rounding_modes.MODES.get(rounding, rounding)
+  _assert_one_of("subsampling", subsampling, chroma.SUBSAMPLING)
+  _assert_one_of("arithmetic", arithmetic, ARITHMETICS)
+  if not callable(rounding):
+    _assert_one_of("rounding", rounding, rounding_modes.MODES)
+    rounding = rounding_modes.MODES[rounding]
+  images = images.astype(jnp.promote_types(images.dtype, jnp.float32))
+  return images, quality, rounding, chroma.SUBSAMPLING[subsampling]
+
+
+def _assert_one_of(name, value, choices):
+  if value not in choices:
+    raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
 class _Scan(NamedTuple):
-  """Channels that are sampled alike: all three, or luma and then both chromas."""
+  """Channels of YCbCr that are sampled alike."""
 
-  channels: list[int]
+  channels: np.ndarray
   factors: tuple[int, int]
-  steps: chex.Array  # [..., 1, 8, 1, 8, K] quantisation steps
+  steps: chex.Array  # [..., 1, 8, 1, 8, K]
+
+  def component_size(self, height: int, width: int) -> tuple[int, int]:
+    return -(-height // self.factors[0]), -(-width // self.factors[1])
 
 
-def _scans(quality, factors, integer=False):
-  luma, chroma_table = quantization_tables(quality, integer_scale=integer)
-  tables = jnp.stack([luma, chroma_table, chroma_table], axis=-1)
-  steps = tables[..., None, :, None, :, :]
+def _scans(quality, factors, arithmetic):
+  integer = arithmetic == "libjpeg"
+  luma, colour = quantization_tables(quality, integer_scale=integer)
+  steps = jnp.stack([luma, colour, colour], axis=-1)[..., None, :, None, :, :]
+  if integer:
+    steps = steps.astype(jnp.int32)
   if factors == (1, 1):
-    return [_Scan([0, 1, 2], factors, steps)]
+    return [_Scan(np.arange(3), factors, steps)]
   return [
-    _Scan([0], (1, 1), steps[..., :1]),
-    _Scan([1, 2], factors, steps[..., 1:]),
+    _Scan(np.array([0]), (1, 1), steps[..., :1]),
+    _Scan(np.array([1, 2]), factors, steps[..., 1:]),
   ]
 
 
 def _real(images, quality, rounding, factors, arithmetic):
-  scans = _scans(quality, factors)
-  matrix, shift = _REAL[arithmetic]
   height, width = images.shape[-3:-1]
+  matrix, shift = _REAL[arithmetic]
   result = 0
-  for scan, levels in zip(
-    scans, _real_levels(images, scans, rounding, arithmetic), strict=True
-  ):
-    # The level shift is a constant that only the DC term sees.
-    dc = _offset(scan, shift) / matrix[0, 0] ** 2
+  # Up-sampling is linear: each scan becomes RGB on its own, and the sum is the image.
+  for scan in _scans(quality, factors, arithmetic):
+    levels = _real_levels(images, scan, rounding, arithmetic)
+    # The DC term alone sees the level shift; here its pixel value is taken back.
+    dc = _offsets(scan, shift) / matrix[0, 0] ** 2
+    spectrum = levels * scan.steps - _at_dc(dc, images.dtype)
     mix = color.YCBCR_TO_RGB[:, scan.channels] / 255
-    part = block_idct(levels * scan.steps - _at_dc(dc, images.dtype), matrix, mix)
-    part = chroma.spread(_crop(part, height, width, scan.factors), scan.factors)
-    result += part[..., :height, :width, :] / np.prod(scan.factors) ** 2
+    rows, columns = scan.component_size(height, width)
+    part = block_idct(spectrum, matrix, mix)[..., :rows, :columns, :]
+    part = chroma.spread(part, scan.factors) / math.prod(scan.factors) ** 2
+    result += part[..., :height, :width, :]
   return clip(result)
 
 
-def _real_levels(images, scans, rounding, arithmetic):
+def _real_levels(images, scan, rounding, arithmetic):
   matrix, shift = _REAL[arithmetic]
-  levels = []
-  for scan in scans:
-    samples = chroma.sum_cells(images, scan.factors) / np.prod(scan.factors)
-    samples = chroma.pad(samples, 8, 8)
-    spectrum = block_dct(samples, matrix, 255 * color.RGB_TO_YCBCR[scan.channels])
-    dc = _offset(scan, shift) * np.sum(matrix[0]) ** 2
-    levels.append(rounding((spectrum + _at_dc(dc, images.dtype)) / scan.steps))
-  return levels
+  samples = chroma.sum_cells(images, scan.factors) / math.prod(scan.factors)
+  samples = chroma.pad(samples, 8, 8)
+  spectrum = block_dct(samples, matrix, 255 * color.RGB_TO_YCBCR[scan.channels])
+  dc = _offsets(scan, shift) * np.sum(matrix[0]) ** 2
+  return rounding((spectrum + _at_dc(dc, images.dtype)) / scan.steps)
 
 
-def _offset(scan, shift):
-  return np.where(np.array(scan.channels) == 0, 0, 128) - shift
+def _offsets(scan, shift):
+  """What is added to each channel's zero-based values before the transform."""
+  return np.where(scan.channels == 0, 0, 128) - shift
 
 
 def _at_dc(values, dtype):
@@ -234,20 +250,15 @@ def _at_dc(values, dtype):
   return spectrum
 
 
-def _crop(samples, height, width, factors):
-  return samples[..., : -(-height // factors[0]), : -(-width // factors[1]), :]
-
-
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def _libjpeg(images, quality, rounding, factors):
-  del rounding  # of the gradient alone
-  scans = _scans(quality, factors, integer=True)
+  del rounding  # chooses the gradient only
   height, width = images.shape[-3:-1]
   channels = []
-  for scan, levels in zip(scans, _libjpeg_levels(images, scans), strict=True):
-    samples = libjpeg.dequantise(levels, scan.steps.astype(jnp.int32))
-    samples = _crop(samples, height, width, scan.factors)
-    samples = libjpeg.upsample(samples, scan.factors)
+  for scan in _scans(quality, factors, "libjpeg"):
+    rows, columns = scan.component_size(height, width)
+    samples = libjpeg.dequantise(_libjpeg_levels(images, scan), scan.steps)
+    samples = libjpeg.upsample(samples[..., :rows, :columns, :], scan.factors)
     channels.append(samples[..., :height, :width, :])
   rgb = libjpeg.ycbcr_to_rgb(jnp.concatenate(channels, axis=-1))
   return rgb.astype(images.dtype) / 255
@@ -256,19 +267,16 @@ def _libjpeg(images, quality, rounding, factors):
 @_libjpeg.defjvp
 def _libjpeg_jvp(rounding, factors, primals, tangents):
   images, quality = primals
-
-  def smooth(images):
-    return _real(images, quality, rounding, factors, "real")
-
-  tangent = jax.jvp(smooth, (images,), tangents[:1])[1]
+  _, tangent = jax.jvp(
+    lambda images: _real(images, quality, rounding, factors, "real"),
+    (images,),
+    tangents[:1],
+  )
   return _libjpeg(images, quality, rounding, factors), tangent
 
 
-def _libjpeg_levels(images, scans):
-  ycbcr = libjpeg.rgb_to_ycbcr(jnp.round(255 * clip(images)).astype(jnp.int32))
-  levels = []
-  for scan in scans:
-    samples = libjpeg.downsample(ycbcr[..., np.array(scan.channels)], scan.factors)
-    samples = chroma.pad(samples, 8, 8)
-    levels.append(libjpeg.quantise(samples, scan.steps.astype(jnp.int32)))
-  return levels
+def _libjpeg_levels(images, scan):
+  rgb = jnp.round(255 * clip(images)).astype(jnp.int32)
+  samples = libjpeg.rgb_to_ycbcr(rgb)[..., scan.channels]
+  samples = chroma.pad(libjpeg.downsample(samples, scan.factors), 8, 8)
+  return libjpeg.quantise(samples, scan.steps)

@@ -12,6 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.ops import chroma
+from jaxvision.ops.dct import (
+  join_blocks,
+  split_blocks,
+  transform_columns,
+  transform_rows,
+)
 
 # The one-dimensional DCT of jfdctint.c and jidctint.c written out as a matrix of their
 # 13-bit constants, √8 times orthonormal. Rows are frequencies; the right half mirrors
@@ -64,29 +70,22 @@ def quantise(samples: chex.Array, steps: chex.Array) -> chex.Array:
   Returns:
     [..., H/8, 8, W/8, 8, K] levels.
   """
-  *batch, height, width, channels = samples.shape
-  blocks = samples.reshape(*batch, height // 8, 8, width // 8, 8, channels) - 128
+  rows = _descale(transform_rows(split_blocks(samples) - 128, _DCT), 11)
+  scaled = _descale(transform_columns(rows, _DCT), 15)
   # The transform leaves a factor 8, the steps take it out.
-  scaled = _transform(_transform(blocks, _DCT, axis=-2, shift=11), _DCT, -4, 15)
   return jnp.sign(scaled) * ((jnp.abs(scaled) + 4 * steps) // (8 * steps))
 
 
 def dequantise(levels: chex.Array, steps: chex.Array) -> chex.Array:
   """Returns the samples [..., H, W, K] of quantised coefficients (jidctint.c)."""
-  blocks = _transform(levels * steps, _DCT.T, axis=-4, shift=11)
-  blocks = _transform(blocks, _DCT.T, axis=-2, shift=18)
-  *batch, rows, _, columns, _, channels = blocks.shape
-  samples = jnp.clip(blocks + 128, 0, 255)
-  return samples.reshape(*batch, 8 * rows, 8 * columns, channels)
+  columns = _descale(transform_columns(levels * steps, _DCT.T), 11)
+  blocks = _descale(transform_rows(columns, _DCT.T), 18)
+  return jnp.clip(join_blocks(blocks) + 128, 0, 255)
 
 
-def _transform(blocks, matrix, axis, shift):
-  """Multiplies an axis of 8 by the matrix and shifts right with rounding."""
-  terms = []
-  for k in range(8):
-    column = matrix[:, k].reshape(8, *[1] * (-axis - 1))
-    terms.append(column * jnp.take(blocks, jnp.array([k]), axis))
-  return (sum(terms) + (1 << (shift - 1))) >> shift
+def _descale(values, bits):
+  """Shifts right with rounding, as the macro DESCALE does."""
+  return (values + (1 << (bits - 1))) >> bits
 
 
 def downsample(samples: chex.Array, factors: tuple[int, int]) -> chex.Array:
