@@ -364,6 +364,8 @@ def _told_in_one_line(call: Callable[[], Any]) -> Any:
   except OSError as error:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
       raise
-    message, status = f"cannot write {error.filename}: {error.strerror}", WRONG_USE
+    # A buffered write does not say to which file.
+    where = f" {error.filename}" if error.filename else ""
+    message, status = f"cannot write{where}: {error.strerror}", WRONG_USE
   print(f"error: {message}", file=sys.stderr, flush=True)
   sys.exit(status)

@@ -3,13 +3,13 @@
 import base64
 import html
 import math
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jaxvision.train.charts import line_chart
 from jaxvision.train.configs import flatten
 from jaxvision.train.report_style import STYLE
+from jaxvision.train.writers import png_size
 
 NUM_COLOURS = 6
 # Images narrower than this are enlarged by a whole factor, pixel by pixel.
@@ -251,7 +251,7 @@ def _pictures(
 
 
 def _picture(index: int, record: Mapping[str, Any], png: bytes) -> str:
-  width, height = struct.unpack(">II", png[16:24])  # of the PNG's IHDR chunk
+  width, height = png_size(png)
   shown, kind = width, ""
   if record["kind"] == "figure":
     shown, kind = width // 2, ' class="paper"'  # drawn at twice a screen's density

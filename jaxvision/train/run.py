@@ -19,7 +19,6 @@ from jaxvision.train import configs, report
 from jaxvision.train.provenance import commit, device
 from jaxvision.train.workdir import (
   CONFIG,
-  PICTURES,
   PREDICTIONS,
   REPORT,
   RESULTS,
@@ -27,7 +26,12 @@ from jaxvision.train.workdir import (
   refuse_another_run,
   remove_run,
 )
-from jaxvision.train.writers import MetricWriter, read_metrics, write_atomically
+from jaxvision.train.writers import (
+  PICTURES,
+  MetricWriter,
+  read_metrics,
+  write_atomically,
+)
 
 _RECORDS = ("results", "claims", "tables", "pictures")
 
@@ -160,7 +164,6 @@ class Run:
     if image.dtype != np.uint8:
       chex.assert_type(image, float)
       image = np.round(255.0 * np.clip(np.nan_to_num(image), 0.0, 1.0)).astype(np.uint8)
-    self._writer.image(_file_name(name), image, step or 0)
     self._keep(name, lambda: _encode_png(image), caption, step, "picture")
 
   def figure(self, name: str, figure: Any, caption: str = "") -> None:
@@ -259,8 +262,8 @@ class Run:
       self._writer.close()
 
   def _keep(self, name, encode, caption, step, kind) -> None:
-    file = f"{PICTURES}/{_file_name(name)}.png"
-    self._writer.submit(_write_new, self.workdir / file, encode)
+    file = f"{PICTURES}/{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.png"
+    self._writer.picture(name, file, encode, step or 0)
     self._record(
       "pictures",
       {"name": name, "caption": caption, "step": step, "file": file, "kind": kind},
@@ -327,10 +330,6 @@ def _dump(tree: Any) -> str:
   return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
 
 
-def _file_name(name: str) -> str:
-  return re.sub(r"[^A-Za-z0-9._-]+", "_", name)
-
-
 def _encode_png(image: np.ndarray) -> bytes:
   import PIL.Image
 
@@ -339,8 +338,3 @@ def _encode_png(image: np.ndarray) -> bytes:
     encoded, format="png"
   )
   return encoded.getvalue()
-
-
-def _write_new(path: epath.Path, encode) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  write_atomically(path, encode())

@@ -18,12 +18,11 @@ from etils import epath
 
 from jaxvision.errors import UserError
 from jaxvision.train import configs
-from jaxvision.train.writers import METRICS, TENSORBOARD
+from jaxvision.train.writers import METRICS, PICTURES, TENSORBOARD
 
 CONFIG = "config.json"
 RESULTS = "results.json"
 REPORT = "report.html"
-PICTURES = "pictures"
 PREDICTIONS = "predictions"
 CHECKPOINTS = "checkpoints"
 

@@ -8,19 +8,20 @@ import json
 import pathlib
 import queue
 import shutil
+import struct
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from etils import epath
 
 from jaxvision.train.configs import jsonable
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+PICTURES = "pictures"
 
 
 def write_atomically(path: epath.Path, data: bytes | str) -> None:
@@ -42,6 +43,11 @@ def read_metrics(directory: epath.Path) -> list[dict[str, Any]]:
     except json.JSONDecodeError:
       break  # the process was killed while it wrote this line
   return lines
+
+
+def png_size(png: bytes) -> tuple[int, int]:
+  """Returns (width, height) of a PNG: the first fields of its first chunk."""
+  return struct.unpack(">II", png[16:24])
 
 
 def _is_remote(directory: epath.Path) -> bool:
@@ -77,9 +83,11 @@ class MetricWriter:
     """Writes {name: scalar} of one step; device scalars are fetched in the thread."""
     self.submit(self._write_scalars, stage, int(step), dict(values), time.time())
 
-  def image(self, name: str, image: np.ndarray, step: int) -> None:
-    """Writes a uint8 image [H, W, 1 | 3 | 4] as TensorBoard's image `name`."""
-    self.submit(self._write_image, name, image, step)
+  def picture(
+    self, name: str, file: str, encode: Callable[[], bytes], step: int
+  ) -> None:
+    """Writes a PNG, encoded in the thread, to a file and as TensorBoard's `name`."""
+    self.submit(self._write_picture, name, file, encode, step)
 
   def submit(self, job: Callable, *arguments: Any) -> None:
     """Has the thread call a function; its error is raised by the next call here."""
@@ -130,12 +138,20 @@ class MetricWriter:
     self._begin(stage, step)
     line = {"stage": stage, "step": step, "time": round(wall_time, 3)} | values
     self._lines.write(json.dumps(jsonable(line)) + "\n")
-    for name, value in values.items():
-      self._events[stage].add_scalar(name, value, step, walltime=wall_time)
+    summary = [{"tag": name, "simple_value": value} for name, value in values.items()]
+    self._write_event(stage, step, wall_time, summary=summary)
 
-  def _write_image(self, name: str, image: np.ndarray, step: int) -> None:
-    events = self._event_writer("pictures", step)
-    events.add_image(name, image, step, dataformats="HWC")
+  def _write_picture(
+    self, name: str, file: str, encode: Callable[[], bytes], step: int
+  ) -> None:
+    png = encode()
+    path = self._directory / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, png)
+    width, height = png_size(png)
+    image = {"height": height, "width": width, "encoded_image_string": png}
+    summary = [{"tag": name, "image": image}]
+    self._write_event(PICTURES, step, time.time(), summary=summary)
 
   def _begin(self, stage: str, step: int) -> None:
     """Opens the files and, at a stage's first line, drops what it will write anew."""
@@ -153,18 +169,29 @@ class MetricWriter:
     write_atomically(epath.Path(self._spool / METRICS), "".join(kept))
     self._lines = (self._spool / METRICS).open("a")
     self._stages.add(stage)
-    self._event_writer(stage, step)
 
-  def _event_writer(self, stage: str, step: int) -> Any:
-    if stage not in self._events:
-      import tensorboardX
+  def _write_event(
+    self, folder: str, step: int, wall_time: float, summary: list[dict]
+  ) -> None:
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto import event_pb2, summary_pb2
 
-      self._events[stage] = tensorboardX.SummaryWriter(
-        str(self._spool / TENSORBOARD / stage),
-        purge_step=step,
-        flush_secs=self._flush_seconds,
+    # tensorboardX's SummaryWriter has a thread of its own, whose errors nobody sees.
+    if folder not in self._events:
+      path = self._spool / TENSORBOARD / folder
+      path.mkdir(parents=True, exist_ok=True)
+      writer = EventsWriter(str(path / "events"), f".{time.time_ns()}")
+      self._events[folder] = writer
+      # TensorBoard forgets what an earlier process wrote from this step on.
+      start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+      writer.write_event(
+        event_pb2.Event(step=step, wall_time=wall_time, session_log=start)
       )
-    return self._events[stage]
+    self._events[folder].write_event(
+      event_pb2.Event(
+        step=step, wall_time=wall_time, summary=summary_pb2.Summary(value=summary)
+      )
+    )
 
   def _flush(self) -> None:
     if self._lines is not None:

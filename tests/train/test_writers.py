@@ -8,12 +8,14 @@ import threading
 from unittest import mock
 
 import jax.numpy as jnp
-import numpy as np
 from absl.testing import absltest
 from etils import epath
 from tensorboardX.proto import event_pb2
 
 from jaxvision.train import writers
+
+# The signature and the header of an image 3 wide and 2 high; the rest does not matter.
+PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 3, 2) + b"..."
 
 
 def read_events(directory: pathlib.Path) -> list[event_pb2.Event]:
@@ -73,20 +75,27 @@ class WritersTest(absltest.TestCase):
   def test_tensorboard_reads_scalars_images_and_the_resumed_step(self):
     writer = writers.MetricWriter(self.directory)
     writer.scalars("first", 7, {"loss": 0.25})
-    writer.image("patch", np.full((2, 3, 3), 9, np.uint8), 7)
+    writer.picture("a patch", "pictures/a.png", lambda: PNG, 7)
     writer.close()
     events = read_events(self.directory / "tensorboard" / "first")
     values = [(e.step, v.tag, v.simple_value) for e in events for v in e.summary.value]
     self.assertEqual(values, [(7, "loss", 0.25)])
-    # TensorBoard forgets what an earlier process wrote from this step on.
     starts = [e.step for e in events if e.session_log.status == 1]
     self.assertEqual(starts, [7])
+    self.assertEqual((self.directory / "pictures" / "a.png").read_bytes(), PNG)
     (image,) = [
       value.image
       for event in read_events(self.directory / "tensorboard" / "pictures")
       for value in event.summary.value
     ]
     self.assertEqual((image.height, image.width), (2, 3))
+    self.assertEqual(image.encoded_image_string, PNG)
+
+  def test_processes_of_one_second_do_not_share_an_event_file(self):
+    for step in range(3):
+      self.write("first", [step])
+    events = read_events(self.directory / "tensorboard" / "first")
+    self.assertEqual([e.step for e in events if e.summary.value], [0, 1, 2])
 
   def test_writing_blocks_no_step(self):
     writer = writers.MetricWriter(self.directory)
