@@ -160,7 +160,7 @@ class Run:
     )
     if self._writer is None:
       return
-    image = np.asarray(image)
+    image = np.array(image)  # a copy: it is encoded later, in another thread
     if image.dtype != np.uint8:
       chex.assert_type(image, float)
       image = np.round(255.0 * np.clip(np.nan_to_num(image), 0.0, 1.0)).astype(np.uint8)
