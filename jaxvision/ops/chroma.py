@@ -21,9 +21,9 @@ def pad(images: chex.Array, rows: int, columns: int) -> chex.Array:
 
 
 def sum_cells(images: chex.Array, factors: tuple[int, int]) -> chex.Array:
-  """Sums cells of samples: [..., H, W, K] to [..., ceil(H/v), ceil(W/h), K].
+  """Sums cells of v × h samples: [..., H, W, K] to [..., ceil(H/v), W', K].
 
-  The width comes out as a multiple of 8, and what fills it up repeats the last column
+  W' is ceil(W/h) raised to a multiple of 8. What fills it up repeats the last column
   of the image, not the last sum: so libjpeg pads.
   """
   vertical, horizontal = factors

@@ -109,7 +109,8 @@ def jpeg(
       "libjpeg" takes its integer part.
     rounding: how coefficients are rounded: "round" (zero gradient), "sin", "soft",
       "harmonic", "identity", "soft-codebook" (see `ops/rounding.py`), or a function of
-      an array, e.g. `functools.partial(rounding.harmonic, terms=1)`.
+      an array, e.g. `functools.partial(rounding.harmonic, terms=1)` (make it once:
+      each new function object compiles anew).
     subsampling: "4:4:4", "4:2:2" or "4:2:0".
     arithmetic: "real", "korus" or "libjpeg". With "libjpeg" the images are rounded to 8
       bits, the result is that of libjpeg whatever the rounding, and `rounding` chooses
