@@ -198,7 +198,7 @@ class ImportTest(absltest.TestCase):
     program = """
       import sys
       from jaxvision.data import (
-        archives, clouds, fields, images, meshes, photographs, pipeline, sounds
+        archives, clouds, fields, images, meshes, photographs, pipeline, scenes, sounds
       )
       heavy = {"tensorflow", "tensorflow_datasets", "scipy", "matplotlib", "trimesh"}
       assert not heavy & set(sys.modules), heavy & set(sys.modules)
