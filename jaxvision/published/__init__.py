@@ -11,6 +11,7 @@ builds data only, and a pickle that names any global outside a short list is ref
 """
 
 import glob
+import io
 import os
 import struct
 import tarfile
@@ -43,8 +44,7 @@ _DAMAGES = (
   EOFError,
   LookupError,
   MemoryError,
-  NotImplementedError,
-  RecursionError,
+  RuntimeError,
   TypeError,
   struct.error,
   tarfile.TarError,
@@ -83,18 +83,24 @@ def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
   path = Path(path)
   try:
     return arrays.flatten(_read(path))
-  except (ValueError, OSError) as error:
-    message = error.strerror if isinstance(error, OSError) else None
-    raise UserError(f"{path}: {message or error}") from error
+  except OSError as error:
+    raise UserError(f"{path}: {error.strerror or error}") from error
+  except ValueError as error:
+    raise UserError(f"{path}: {_one_line(error)}") from error
   except _DAMAGES as error:
-    raise UserError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+    kind = type(error).__name__
+    raise UserError(f"{path}: damaged ({kind}: {_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+  return " ".join(str(error).split())  # a file's names may hold line breaks
 
 
 def _read(path: Path) -> Any:
   if path.is_dir():
     path = tensorflow_checkpoint.prefix_in(path)
   if path.suffix == ".index":
-    path = path.with_suffix("")
+    return tensorflow_checkpoint.read_bundle(path.with_suffix(""))
   if path.is_file():
     return _read_contents(path)
   if Path(f"{path}.index").is_file():
@@ -110,7 +116,7 @@ def _read(path: Path) -> Any:
 def _read_contents(path: Path) -> Any:
   data = path.read_bytes()
   if data[:4] == b"PK\3\4":
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
       if torch_files.is_torch_zip(archive):
         return torch_files.read_zip(archive)
       return numpy_files.read_npz(archive)

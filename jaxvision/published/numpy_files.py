@@ -2,6 +2,7 @@
 
 import io
 import re
+import tokenize
 import zipfile
 from typing import Any
 
@@ -132,7 +133,10 @@ def read_npy(data: bytes) -> Any:
     if version == (1, 0)
     else np.lib.format.read_array_header_2_0
   )
-  shape, is_fortran, dtype = read_header(file)
+  try:
+    shape, is_fortran, dtype = read_header(file)
+  except (SyntaxError, tokenize.TokenError) as error:
+    raise ValueError("a .npy with a damaged header") from error
   contents = data[file.tell() :]
   if dtype.hasobject:
     return read_pickle(contents)

@@ -9,13 +9,15 @@ Text of Python 2 (`str`) is read as latin-1, so that the bytes of an array survi
 """
 
 import codecs
+import dataclasses
 import pickle
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 
-class Global(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Global:
   """A name of the allow-list, and what stands in for it."""
 
   name: str
@@ -77,6 +79,7 @@ def inert(*_):
 BUILDERS: Mapping[str, Callable[..., Any]] = {
   "__main__.MyMesh": Record,  # the meshes of GraphCMR's mesh_downsampling.npz
   "builtins.bytearray": to_bytes,
+  "builtins.bytes": to_bytes,
   "builtins.complex": lambda real, imaginary=0.0: complex(real, imaginary),
   "builtins.dict": inert,
   "builtins.float": inert,
@@ -163,6 +166,8 @@ class _Machine:
     return items
 
   def find(self, module: str, name: str) -> Global:
+    if not isinstance(module, str) or not isinstance(name, str):
+      raise ValueError("names a global by what is no text")
     full = f"{module}.{name}"
     for old, new in _MOVED:
       if full.startswith(old):

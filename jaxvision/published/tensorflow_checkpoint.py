@@ -165,7 +165,8 @@ def prefix_in(directory: Path) -> Path:
 def slice_key(name: bytes, extents: Iterable[_Extent]) -> bytes:
   """Returns the key of a part of a variable: TensorFlow's order-preserving code."""
   extents = tuple(extents)
-  escaped = name.replace(b"\xff", b"\xff\0").replace(b"\0", b"\0\xff")
+  escapes = {b"\0": b"\0\xff", b"\xff": b"\xff\0"}
+  escaped = re.sub(rb"[\0\xff]", lambda match: escapes[match[0]], name)
   key = b"\0" + escaped + b"\0\1" + _ordered(len(extents))
   return key + b"".join(_ordered_signed(number) for pair in extents for number in pair)
 

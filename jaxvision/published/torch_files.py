@@ -68,6 +68,8 @@ class _Storage:
   """A run of bytes that tensors share."""
 
   def __init__(self, dtype: np.dtype, length: int, data: bytes | None = None):
+    if not isinstance(length, int):
+      raise ValueError("holds a storage of no known length")
     self.dtype, self.length, self.data = dtype, length, data
     self.big_endian = False
     self._elements: dict[np.dtype, np.ndarray] = {}
@@ -105,7 +107,7 @@ class _Tensor(pickles.Unresolved):
     if len(self.size) != len(self.stride) or any(
       not isinstance(number, int) or number < 0 for number in numbers
     ):
-      raise ValueError(f"holds a tensor of size {self.size}, stride {self.stride}")
+      raise ValueError("holds a tensor of impossible size or stride")
     if not math.prod(self.size):
       return np.zeros(self.size, elements.dtype)
     last = self.offset + sum(
@@ -136,15 +138,20 @@ class _StorageView:
     return self.root.elements(dtype)[self.part]
 
 
+def _check_flags(metadata: Any):
+  if metadata:
+    raise ValueError("holds a conjugated or negated tensor")
+
+
 def _tensor(storage, offset, size, stride, _grad, _hooks, metadata=None):
   """Stands in for torch._utils._rebuild_tensor_v2."""
-  if metadata:
-    raise ValueError(f"holds a tensor with the flags {metadata}")
+  _check_flags(metadata)
   return _Tensor(storage, offset, size, stride)
 
 
-def _typed_tensor(storage, offset, size, stride, _grad, _hooks, dtype, *_):
+def _typed_tensor(storage, offset, size, stride, _grad, _hooks, dtype, metadata=None):
   """Stands in for torch._utils._rebuild_tensor_v3."""
+  _check_flags(metadata)
   if not isinstance(dtype, pickles.Global) or not dtype.name.startswith("torch."):
     raise ValueError("holds a tensor without a dtype")
   return _Tensor(storage, offset, size, stride, _DTYPES[dtype.name[len("torch.") :]])
@@ -187,9 +194,9 @@ def _check_dtype(storage: _Storage, kind: Any):
 
 def _check_identifier(identifier: Any, fields: int) -> tuple:
   if not isinstance(identifier, tuple) or identifier[:1] != ("storage",):
-    raise ValueError(f"holds the persistent identifier {identifier!r:.60}")
-  if len(identifier) != fields + 1:
-    raise ValueError(f"a storage named by {len(identifier)} fields")
+    raise ValueError("holds a persistent identifier that is no storage's")
+  if len(identifier) != fields + 1 or not isinstance(identifier[2], str):
+    raise ValueError("holds a storage's identifier of an unknown form")
   return identifier[1:]
 
 
@@ -239,7 +246,7 @@ def read_stream(data: bytes, start: int) -> Any:
   """
   protocol, start = pickles.read_pickle(data, {}, start=start)
   if protocol != 1001:
-    raise ValueError(f"a PyTorch stream of version {protocol}")
+    raise ValueError("a PyTorch stream of another version than 1001")
   system, start = pickles.read_pickle(data, {}, start=start)
   storages: dict[str, _Storage] = {}
   views: dict[str, _StorageView] = {}
