@@ -4,7 +4,7 @@ Clouds in PLY, OBJ and OFF files are read by jaxvision.data.meshes.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import chex
 import numpy as np
@@ -112,7 +112,7 @@ def write_pcd(
   files.write_bytes(path, header.encode() + body)
 
 
-def _header_line(key: str, values) -> str:
+def _header_line(key: str, values: Iterable[object]) -> str:
   return " ".join([key, *map(str, values)])
 
 

@@ -285,7 +285,14 @@ def _unproject(camera: Camera, pixels: chex.Array) -> jax.Array:
   return homogeneous @ jnp.linalg.inv(camera.intrinsics).T
 
 
-def _depth(kind, half_size, rotation, center, origin, direction) -> jax.Array:
+def _depth(
+  kind: chex.Array,
+  half_size: chex.Array,
+  rotation: chex.Array,
+  center: chex.Array,
+  origin: chex.Array,
+  direction: chex.Array,
+) -> jax.Array:
   """Returns how many times `direction` it is to a solid, inf where it is missed."""
   start = (origin - center) @ rotation
   ray = direction @ rotation

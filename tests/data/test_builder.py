@@ -67,6 +67,14 @@ class Numbers(builder.Builder):
       yield number, {"number": number}
 
 
+class Truncated(Numbers):
+  """A file that the generator itself reads is damaged."""
+
+  def _generate_examples(self, count):
+    yield 0, {"number": count}
+    raise UserError("a.flo: truncated")
+
+
 class BuilderTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
@@ -157,6 +165,10 @@ class BuilderTest(absltest.TestCase):
         self.load()
       path.write_bytes(content)
     self.assertLen(self.load(), 3)  # nothing of the failed builds is in the way
+
+  def test_error_of_the_generator_comes_through(self):
+    with self.assertRaisesRegex(UserError, "^a.flo: truncated$"):
+      builder.load(Truncated, "train", data_dir=self.data_dir)
 
   def test_image_damaged_since_then_names_itself_while_reading(self):
     feature = builder.ImageFile()
