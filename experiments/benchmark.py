@@ -25,7 +25,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from jaxvision.errors import UserError
 
@@ -241,6 +241,7 @@ def keep(path: str, tables: dict[str, list[dict]]):
 def main(argv):
   if len(argv) > 1:
     raise UserError(f"benchmark takes flags only, not {argv[1]}")
+  logging.set_verbosity(logging.WARNING)  # orbax tells of every file it opens
   if _CHILD.value:
     print(json.dumps(table(_CHILD.value)))
     return

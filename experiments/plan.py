@@ -7,14 +7,12 @@ prints its parameters, FLOPs a step, memory a device and batch a device. The com
 is the CPU's: an accelerator's own temporaries differ, its arguments do not.
 """
 
-import contextlib
 import dataclasses
 import importlib
 import math
 import sys
 
 import jax
-import numpy as np
 from absl import app, flags
 
 from jaxvision.errors import UserError
@@ -78,20 +76,17 @@ def plan(stage, devices: int) -> Plan:
       f"stage {stage.name}: a global batch of {global_batch} does not divide by"
       f" {devices} devices"
     )
-  lowered = replication.lower(stage.step, state, stage.batch, devices)
-  compiled = lowered.compile()
-  memory = compiled.memory_analysis()
-  cost = compiled.cost_analysis()
+  compiled = replication.lower(stage.step, state, stage.batch, devices).compile()
   return Plan(
     stage=stage.name,
     parameters=count(state.params),
     global_batch=global_batch,
     device_batch=global_batch // devices,
-    flops=float(cost.get("flops", np.nan)),
+    flops=compiled.cost_analysis().get("flops", math.nan),
     state_bytes=sum(
       math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)
     ),
-    temporary_bytes=memory.temp_size_in_bytes,
+    temporary_bytes=compiled.memory_analysis().temp_size_in_bytes,
   )
 
 
@@ -129,8 +124,7 @@ def run():
       print(f"plan: {error}", file=sys.stderr)
       sys.exit(2)
 
-  with contextlib.suppress(BrokenPipeError):
-    app.run(guarded)
+  app.run(guarded)
 
 
 if __name__ == "__main__":
