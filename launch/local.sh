@@ -16,18 +16,16 @@ while [ $# -gt 0 ]; do
     --accelerator=*) accelerator="${1#*=}" ;;
     --accelerator) shift; accelerator="${1:-}" ;;
     -*) flags+=("$1") ;;
-    # The value of a flag written as two words also lands here, after the paper.
-    *) if [ -z "$paper" ] && [ ${#flags[@]} -eq 0 ]; then paper="$1"; else flags+=("$1"); fi ;;
+    *) if [ -z "$paper" ]; then paper="$1"; else flags+=("$1"); fi ;;
   esac
   shift || true
 done
 
-papers="$(cd "$root/jaxvision/papers" && ls -d */ | grep -v '^_' | tr -d '/' | xargs)"
-if [ -z "$paper" ] || [ ! -f "$root/experiments/$paper.py" ] ||
-  [ ! -d "$root/jaxvision/papers/$paper" ]; then
-  echo "local.sh: ${paper:-no paper} is not one of the papers: $papers" >&2
-  exit 2
-fi
+papers="$(cd "$root/jaxvision/papers" && ls -d [a-z]*/ | tr -d '/' | xargs)"
+case " $papers " in
+  *" ${paper:-?} "*) ;;
+  *) echo "local.sh: name a paper, not '$paper': $papers" >&2; exit 2 ;;
+esac
 case "$accelerator" in
   cpu) extras=demo ;;
   cuda | tpu) extras="demo,$accelerator" ;;
