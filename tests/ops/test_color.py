@@ -1,7 +1,6 @@
 """Tests of YCbCr conversions."""
 
 import chex
-import jax
 import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
@@ -22,7 +21,7 @@ class ColorTest(chex.TestCase):
 
   @chex.variants(with_jit=True, without_jit=True)
   def test_back_and_forth_is_the_identity(self):
-    images = jax.random.uniform(jax.random.key(0), (2, 3, 4, 3))
+    images = np.random.default_rng(0).uniform(size=(2, 3, 4, 3)).astype(np.float32)
     back = self.variant(lambda x: color.ycbcr_to_rgb(color.rgb_to_ycbcr(x)))(images)
     np.testing.assert_allclose(back, images, atol=2e-6)
 

@@ -20,9 +20,10 @@ def pillow(image, quality, subsampling):
   return np.asarray(Image.open(stream))
 
 
-@functools.partial(jax.jit, static_argnames="subsampling")
 def ours(images, quality, subsampling):
-  return jpeg(images, quality, arithmetic="libjpeg", subsampling=subsampling)
+  return jpeg(
+    images, quality, rounding="round", subsampling=subsampling, arithmetic="libjpeg"
+  )
 
 
 def smooth(rng, height, width):
@@ -52,7 +53,6 @@ class LibjpegTest(parameterized.TestCase):
       self.assert_same_bytes(make(rng, 37, 53), quality, subsampling)
 
   @parameterized.parameters(
-    ((1, 1), "4:4:4"),
     ((1, 1), "4:2:0"),
     ((5, 3), "4:2:2"),
     ((33, 2), "4:2:0"),
