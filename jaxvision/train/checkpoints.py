@@ -10,7 +10,12 @@ takes a second: do it where checkpoints are read or written.
 
 import contextlib
 import dataclasses
+import errno
+import logging
 import math
+import os
+import textwrap
+import zlib
 from typing import Any
 
 import jax
@@ -32,17 +37,32 @@ class Progress:
   Attributes:
     step: updates done in this stage, which names the checkpoint. (`State.step` counts
       on from stage to stage.)
-    position: where this process is in its data (`Source.position`).
+    positions: where each process is in its data (`Source.position`).
     evaluated: the step of the last evaluation.
     best_step: the step of the best evaluation, None before the first.
     best_value: its metric.
   """
 
   step: int = 0
-  position: str = ""
+  positions: list[str] = dataclasses.field(default_factory=list)
   evaluated: int = 0
   best_step: int | None = None
   best_value: float | None = None
+
+  def position(self) -> str:
+    """Returns where this process is in its data.
+
+    Raises:
+      UserError: when another number of processes wrote the checkpoint.
+    """
+    if not any(self.positions):
+      return ""
+    if len(self.positions) != jax.process_count():
+      raise UserError(
+        f"the checkpoint of step {self.step} was written by {len(self.positions)} "
+        f"processes, whose places in the data {jax.process_count()} cannot take up"
+      )
+    return self.positions[jax.process_index()]
 
   def improve(self, step: int, value: float, better: str) -> bool:
     """Notes an evaluation; returns whether it is the best so far."""
@@ -114,24 +134,30 @@ class Checkpoints:
     Raises:
       UserError: when all are damaged, or the state has another structure than `like`.
     """
+    found = self._newest()
+    if found is None:
+      return None
+    step, arrays, progress = found
+    if best:
+      step = progress.best_step
+      if step is None:
+        raise UserError(f"no checkpoint in {self._directory} was evaluated")
+      arrays, _ = self._read(step)
+    self._keep.best_step = progress.best_step
+    return _unflatten(arrays, like, self._directory / str(step)), progress
+
+  def _newest(self):
+    """Returns step, arrays and progress of the newest that can be read, or None."""
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
       try:
-        arrays, progress = self._read(step)
-        if best and progress.best_step is not None:
-          step = progress.best_step
-          arrays, _ = self._read(step)
-      except UserError:
-        raise
+        return step, *self._read(step)
       except Exception as error:  # damage has no exception class of its own
         self._damaged.append(step)
         self._log(
           f"warning: checkpoint {self._directory / str(step)} is damaged, using the "
-          f"one before ({_first_line(error)})"
+          f"one before ({_reason(error)})"
         )
-        continue
-      self._keep.best_step = progress.best_step
-      return _unflatten(arrays, like, self._directory / str(step)), progress
     if steps:
       raise UserError(f"all checkpoints in {self._directory} are damaged")
     return None
@@ -144,20 +170,17 @@ class Checkpoints:
       ),
     )
     progress = dict(saved.progress)
-    positions = progress.pop("positions")
-    if not any(positions):
-      position = ""
-    elif len(positions) == jax.process_count():
-      position = positions[jax.process_index()]
-    else:
-      raise UserError(
-        f"{self._directory / str(step)} was written by {len(positions)} processes, "
-        f"whose places in the data {jax.process_count()} processes cannot take up"
-      )
-    return saved.state, Progress(position=position, **progress)
+    if progress.pop("checksum") != _checksum(saved.state):
+      raise ValueError("its checksum is wrong")
+    return saved.state, Progress(**progress)
 
-  def save(self, state: Any, progress: Progress):
+  def save(self, state: Any, progress: Progress, position: str):
     """Copies the state to the host and begins to write it.
+
+    Args:
+      state: on one device.
+      progress: takes up the positions.
+      position: of this process in its data.
 
     Raises:
       NonFiniteError: when a parameter is not finite; nothing is written.
@@ -167,9 +190,8 @@ class Checkpoints:
     for name, array in arrays.items():
       if name.startswith(("params/", "model_state/")) and not _is_finite(array):
         raise NonFiniteError(f"{name} is not finite after step {progress.step}")
-    positions = _gather(progress.position)
-    record = {**dataclasses.asdict(progress), "positions": positions}
-    del record["position"]
+    progress.positions = _gather(position)
+    record = dataclasses.asdict(progress) | {"checksum": _checksum(arrays)}
     self._keep.best_step = progress.best_step
     with self._writing():
       while self._damaged:
@@ -188,7 +210,7 @@ class Checkpoints:
       yield
     except Exception as error:  # OSError, or ValueError where tensorstore met one
       raise UserError(
-        f"cannot write checkpoints to {self._directory}: {_first_line(error)} "
+        f"cannot write checkpoints to {self._directory}: {_reason(error)} "
         "(earlier checkpoints are intact)"
       ) from error
 
@@ -241,6 +263,14 @@ def _is_finite(array):
   return array.dtype.kind in "iub" or np.isfinite(array).all()
 
 
+def _checksum(arrays):
+  """Returns a CRC-32 of all arrays: what orbax stores has none of its own."""
+  value = 0
+  for name in sorted(arrays):
+    value = zlib.crc32(np.ascontiguousarray(arrays[name]).view(np.uint8), value)
+  return value
+
+
 def _gather(text):
   """Returns the texts of all processes."""
   if jax.process_count() == 1:
@@ -255,5 +285,18 @@ def _gather(text):
   ]
 
 
-def _first_line(error):
-  return (str(error) or type(error).__name__).splitlines()[0]
+def _reason(error):
+  """Returns the cause in a line: tensorstore buries the system's in a paragraph."""
+  text = str(error) or type(error).__name__
+  for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
+    if os.strerror(number) in text:
+      return os.strerror(number)
+  return textwrap.shorten(text.splitlines()[0], 200, placeholder="...")
+
+
+def _is_news(record):
+  return not (record.exc_info and "orbax" in record.pathname)
+
+
+# orbax logs the traceback of every error that it then raises too.
+logging.getLogger("absl").addFilter(_is_news)

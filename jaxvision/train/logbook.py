@@ -29,7 +29,7 @@ class Logbook:
     self._name = name
     self._num_steps = num_steps
     self._log_every = log_every
-    self._window = []
+    self._total, self._count = np.float64(0), 0
     self._means = {}
     self._step = start
     self._examples_per_step = 0
@@ -67,19 +67,22 @@ class Logbook:
     """
     rows = np.asarray(rows)
     self._examples_per_step = num_examples
+    finite = np.isfinite(rows)
+    if not finite.all():
+      row, column = np.argwhere(~finite)[0]
+      raise NonFiniteError(
+        f"{self._name}: {names[column]} is {rows[row, column]} at step "
+        f"{self._step + row + 1}"
+      )
     for row in rows:
       self._step += 1
-      if not np.isfinite(row).all():
-        index = int(np.flatnonzero(~np.isfinite(row))[0])
-        raise NonFiniteError(
-          f"{self._name}: {names[index]} is {row[index]} at step {self._step}"
-        )
-      self._window.append(row)
+      self._total = self._total + row
+      self._count += 1
       if self._step % self._log_every == 0 or self._step == self._num_steps:
-        means = np.mean(self._window, axis=0, dtype=np.float64).tolist()
+        means = (self._total / self._count).tolist()
         self._means = dict(zip(names, means, strict=True))
         self._run.scalars(self._name, self._step, self._means)
-        self._window = []
+        self._total, self._count = np.float64(0), 0
     self._bar.update(len(rows))
     self._show()
 

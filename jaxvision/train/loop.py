@@ -106,7 +106,7 @@ def fit(
     source = Source(batches)
     if restored := checkpoints.restore(state):
       state, progress = restored
-      source.seek(progress.step, progress.position)
+      source.seek(progress.step, progress.position())
       run.log(f"{name}: going on at step {progress.step} of {num_steps}")
     state = replication.replicate(state)
     at = progress.step
@@ -131,8 +131,7 @@ def fit(
       while call and not stop:
         state, *results = advance(state, call.batches, flag(interruption.signal))
         in_flight.append((call, *results))
-        results[0].copy_to_host_async()
-        at, progress.position = call.last, call.position
+        at, position = call.last, call.position
         # Drawn, cut and copied to the devices while they compute.
         call = next(ahead, None)
 
@@ -147,7 +146,7 @@ def fit(
           while in_flight:
             settle()
           progress.step = at
-          checkpoints.save(replication.unreplicate(state), progress)
+          checkpoints.save(replication.unreplicate(state), progress, position)
     if stop:
       run.log(f"{name}: stopped by signal {stop}, saved at step {at}")
       interruption.signal = stop

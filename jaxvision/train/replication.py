@@ -27,8 +27,8 @@ def mean(tree: Any) -> Any:
 
   Other leaves (counters) and an unbound axis leave values as they are.
   """
-  if not _axis_is_bound():
-    return tree
+  if _replicas() == 1:
+    return tree  # XLA would not see that there is nothing to reduce, and copy it
 
   def average(leaf):
     leaf = jnp.asarray(leaf)
@@ -40,15 +40,14 @@ def mean(tree: Any) -> Any:
 
 def replica_index() -> Any:
   """Returns this replica's number among all, or 0 where the axis is not bound."""
-  return jax.lax.axis_index(AXIS) if _axis_is_bound() else 0
+  return jax.lax.axis_index(AXIS) if _replicas() > 1 else 0
 
 
-def _axis_is_bound():
+def _replicas():
   try:
-    jax.lax.axis_size(AXIS)
-  except NameError:
-    return False
-  return True
+    return jax.lax.axis_size(AXIS)
+  except NameError:  # outside of a parallel step
+    return 1
 
 
 def replicate(tree: Any) -> Any:
@@ -91,9 +90,10 @@ def shard(batches: Sequence[Any]) -> Any:
       return np.reshape(leaves[0], (devices, 1, *shape[1:]))
     return np.stack([np.reshape(leaf, shape) for leaf in leaves], axis=1)
 
-  return jax.device_put(
-    jax.tree.map(cut, *batches), _local_sharding(PartitionSpec(AXIS))
-  )
+  batch = jax.tree.map(cut, *batches)
+  if jax.default_backend() == "cpu":
+    return batch  # lies in the devices' memory as it is
+  return jax.device_put(batch, _local_sharding(PartitionSpec(AXIS)))
 
 
 def flag(value: int) -> Any:
@@ -102,6 +102,7 @@ def flag(value: int) -> Any:
   return jax.device_put(values, _local_sharding(PartitionSpec(AXIS)))
 
 
+@functools.cache
 def _local_sharding(spec):
   return NamedSharding(Mesh(jax.local_devices(), (AXIS,)), spec)
 
@@ -135,7 +136,7 @@ class Parallel:
         rows = row[None]
       else:
         state, rows = jax.lax.scan(one, state, batches)
-      return state, rows, jax.lax.pmax(flag, AXIS)
+      return state, rows, flag if _replicas() == 1 else jax.lax.pmax(flag, AXIS)
 
     self._call = jax.pmap(
       call, AXIS, in_axes=(None, 0, 0), out_axes=None, donate_argnums=0

@@ -21,7 +21,8 @@ class Network(nn.Module):
 
   @nn.compact
   def __call__(self, inputs, train):
-    hidden = nn.Dense(16)(inputs)
+    # A bias before normalisation has no gradient but rounding, which Adam blows up.
+    hidden = nn.Dense(16, use_bias=not self.normalize)(inputs)
     if self.normalize:
       hidden = nn.BatchNorm(
         use_running_average=not train, axis_name=self.axis_name, momentum=0.9
