@@ -99,13 +99,14 @@ class Checkpoints:
       is_reader: whether another program may be writing there at this time; else what
         killed programs left half written is removed.
     """
-    self._directory = directory
+    # orbax takes only absolute paths; resolve() would make gs:// a local one.
+    self._directory = directory if directory.is_absolute() else directory.resolve()
     self._log = log
     self._keep = _Keep()
     self._damaged = []
     with self._writing():
       self._manager = ocp.CheckpointManager(
-        directory,
+        self._directory,
         options=ocp.CheckpointManagerOptions(
           preservation_policy=self._keep,
           create=not is_reader,

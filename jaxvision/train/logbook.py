@@ -83,13 +83,16 @@ class Logbook:
         self._means = dict(zip(names, means, strict=True))
         self._run.scalars(self._name, self._step, self._means)
         self._total, self._count = np.float64(0), 0
+        if not self._bar.disable:
+          words = self._metrics() + _memory()
+          self._bar.set_postfix_str(" ".join(words), refresh=False)
     self._bar.update(len(rows))
-    self._show()
+    if self._bar.disable:
+      self._say()
 
-  def _show(self):
-    if not self._bar.disable:
-      self._bar.set_postfix_str(" ".join(self._metrics() + _memory()), refresh=False)
-    elif time.monotonic() - self._line_time >= SECONDS_BETWEEN_LINES:
+  def _say(self):
+    """Says how far the steps are, if it is time to."""
+    if time.monotonic() - self._line_time >= SECONDS_BETWEEN_LINES:
       now = time.monotonic()
       rate = (self._step - self._line_step) / (now - self._line_time)
       self._line_time, self._line_step = now, self._step

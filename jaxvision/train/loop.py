@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -81,6 +82,8 @@ def fit(
   # orbax takes a second to import, which who only builds a step should not wait for.
   from jaxvision.train.checkpoints import Checkpoints, Progress
 
+  chex.assert_scalar_non_negative(num_steps)
+  chex.assert_scalar_positive(steps_per_call)
   if best is not None and (evaluate is None or best[1] not in ("higher", "lower")):
     raise ValueError(f'best={best} needs evaluate, and "higher" or "lower"')
   if checkpoint_every is None:

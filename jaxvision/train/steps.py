@@ -2,6 +2,7 @@
 
 import zlib
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -37,6 +38,7 @@ def gradient_step(loss_fn, optimizer, *, group=None, accumulate=1, ema_decay=Non
   Raises:
     UserError: while traced, when the batch is no multiple of `accumulate`.
   """
+  chex.assert_scalar_positive(accumulate)
 
   def step(state, batch):
     if ema_decay is not None and state.ema is None:

@@ -79,11 +79,16 @@ class FaultsTest(chex.TestCase):
       return tiny.batch_of(number)
 
     run = tiny.Run(self.workdir)
+    options = {"evaluate": lambda state: {"step": state.step}, "eval_every": 1}
     with self.assertRaises(SystemExit) as caught:
-      fit(run, "stage", state, step, interrupted, 10)
+      fit(run, "stage", state, step, interrupted, 10, **options)
     self.assertEqual(caught.exception.code, 130)
     self.assertEqual(restore(run, "stage", state).step, 5)
     self.assertIs(signal.getsignal(signal.SIGINT), signal.default_int_handler)
+    # What the interruption left out is made up for.
+    fit(run, "stage", state, step, tiny.batch_of, 10, **options)
+    evaluated = run.curves["stage", "eval/step"]
+    self.assertEqual(evaluated, {step: step for step in range(1, 11)})
 
   def test_second_interrupt_does_not_wait(self):
     state, step = tiny.make()

@@ -86,6 +86,11 @@ class FitTest(parameterized.TestCase):
     tiny.assert_same_bits(self.fit(batches=never), finished)
     tiny.assert_same_bits(restore(self.run_, "stage", STATE), finished)
 
+  def test_workdir_may_be_relative(self):
+    self.run_ = tiny.Run(os.path.relpath(self.workdir))
+    finished = self.fit(num_steps=2)
+    tiny.assert_same_bits(restore(self.run_, "stage", STATE), finished)
+
   def test_stages_follow_each_other(self):
     first = self.fit("first", num_steps=4)
     second = fit(self.run_, "second", first, STEP, tiny.batch_of, 3)
