@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_dict, config_flags
 
@@ -77,6 +77,8 @@ def main(
     return rest
 
   def launch(_):
+    if not flags.FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.WARNING)  # orbax tells of every file it opens
     _told_in_one_line(
       lambda: perform(
         paper,
