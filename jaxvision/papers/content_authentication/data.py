@@ -74,8 +74,9 @@ def simulate_pairs(
 
 
 def _crop_centre(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-  top, left = ((have - want) // 2 for have, want in zip(image.shape, shape))
-  return image[top : top + shape[0], left : left + shape[1]]
+  height, width = shape
+  top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+  return image[top : top + height, left : left + width]
 
 
 def training_batches(

@@ -22,6 +22,8 @@ CLASSES = {
   "cvpr": ("native", "sharpen", "gaussian", "jpeg", "resample"),
   "tf2": ("native", "sharpen", "resample", "gaussian", "jpeg"),
 }
+# Of TensorFlow's bilinear resizing, see ops.resize.
+COORDINATES = {"cvpr": "asymmetric", "tf2": "half_pixel"}
 
 
 def manipulate(
@@ -53,7 +55,7 @@ def manipulate(
     ),
     "gaussian": blur(images, gaussian_kernel(5, 0.83) if tf2 else CVPR_GAUSSIAN),
     "jpeg": jpeg.jpeg(images, 80.0, rounding=rounding, arithmetic="korus"),
-    "resample": resample(images, 50, coordinates="half_pixel" if tf2 else "asymmetric"),
+    "resample": resample(images, 50, coordinates=COORDINATES[age]),
   }
   return jnp.concatenate([versions[name] for name in CLASSES[age]])
 

@@ -1,0 +1,486 @@
+"""Content Authentication for Neural Imaging Pipelines (Korus and Memon, CVPR 2019).
+
+The story: a network develops RAW images (stage I). A second one must tell, after
+down-sampling and JPEG, how a photograph was manipulated, and mostly cannot (stage II,
+mode F). Trained together through a differentiable JPEG, the pipeline learns to leave
+traces that survive (mode F+N), and λ says how much fidelity that may cost.
+
+  python -m experiments.content_authentication [--preset=demo]
+
+The demo takes photographs through a simulated camera. The paper preset reads RAW data
+from --data_dir; `jaxvision.papers.content_authentication.dataset` says which.
+"""
+
+import dataclasses
+import functools
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxvision.errors import UserError
+from jaxvision.papers.content_authentication import (
+  camera,
+  claims,
+  data,
+  evaluation,
+  figures,
+  pipelines,
+  prediction,
+  training,
+)
+from jaxvision.papers.content_authentication.forensics import FAN
+from jaxvision.papers.content_authentication.workflow import Workflow
+from jaxvision.train import Stage, State, fit, launcher, restore
+
+CITATION = (
+  "P. Korus and N. Memon, Content Authentication for Neural Imaging Pipelines: "
+  "End-to-end Optimization of Photo Provenance in Complex Distribution Channels, "
+  "CVPR 2019"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Every number of the paper's section on training; sizes are of RAW patches."""
+
+  # Data: "photographs" go through a simulated camera, "raw" is read from --data_dir.
+  source: Literal["photographs", "raw"] = "raw"
+  camera: str = "D90"
+  low_pass: float = 0.7  # pixels; of the simulated camera's lens
+  reject_flat: bool = False  # training patches too, not only those for validation
+  validation_patches: int = 100  # of each photograph, for accuracy
+  fidelity_patches: int = 2  # of each photograph, for PSNR and SSIM
+
+  # The networks.
+  pipeline: Literal["UNet", "INet", "DNet"] = "UNet"
+  unet_features: tuple[int, ...] = (32, 64, 128, 256, 512)
+  fan_filters: tuple[int, ...] = (32, 64, 128, 256)
+  fan_dense: tuple[int, ...] = (512, 128)
+
+  # What lies between them.
+  age: Literal["cvpr", "tf2"] = "cvpr"
+  downsample: Literal["pool", "bilinear"] = "pool"
+  quality: float = 50.0
+  rounding: Literal["round", "sin", "soft", "harmonic"] = "sin"
+  stop_hsv_gradient: bool = True
+  straight_through: bool = False
+
+  # Stage I: the pipeline alone, at most 50,000 epochs of 6 batches.
+  develop_steps: int = 300_000
+  develop_batch: int = 20
+  develop_size: int = 64
+  develop_rate: float = 1e-4
+  develop_final_rate: float = 1.0  # share of the rate that a cosine reaches at the end
+  develop_validate_every: int = 600
+  develop_validation_size: int = 256
+  develop_validation_patches: int = 1  # of each photograph
+  develop_tolerance: float = 1e-3
+
+  # Stage II: 1,001 epochs of 6 batches.
+  steps: int = 6006
+  batch: int = 20
+  size: int = 128
+  rate: float = 1e-4
+  decay: float = 0.85
+  decay_epochs: int = 100
+  epoch_steps: int = 6
+  joint_learning: Literal["sum", "turns"] = "sum"
+  classification: Literal["proper", "clipped", "double_softmax"] = "proper"
+  weights: tuple[float, ...] = (0.1,)  # λ; the first is the main one
+  without_channel: bool = True  # also train mode F without a channel
+  seeds: tuple[int, ...] = tuple(range(10))
+  seed: int = 0
+  figure_size: int = 128  # of the photograph in the figures
+
+
+_DEMO = Config(
+  source="photographs",
+  reject_flat=True,
+  validation_patches=40,
+  fidelity_patches=20,
+  unet_features=(16, 32, 64),
+  fan_filters=(16, 32, 64),
+  fan_dense=(64,),
+  develop_steps=4000,
+  develop_batch=8,
+  develop_size=16,
+  develop_rate=3e-3,
+  develop_final_rate=0.02,
+  develop_validate_every=4000,
+  develop_validation_size=32,
+  develop_validation_patches=20,
+  steps=120,
+  batch=8,
+  size=32,
+  rate=2e-3,
+  decay=1.0,
+  weights=(0.003, 0.001, 0.01),
+  seeds=(0, 1, 2),
+  figure_size=96,
+)
+
+PRESETS = {
+  "smoke": dataclasses.replace(
+    _DEMO,
+    validation_patches=2,
+    fidelity_patches=2,
+    unet_features=(4, 8),
+    fan_filters=(4, 8),
+    fan_dense=(),
+    develop_steps=3,
+    develop_batch=2,
+    develop_validate_every=3,
+    develop_validation_size=16,
+    develop_validation_patches=2,
+    steps=2,
+    batch=2,
+    size=16,
+    weights=(0.01,),
+    without_channel=False,
+    seeds=(0,),
+    figure_size=16,
+  ),
+  "demo": _DEMO,
+  "paper": Config(),
+}
+
+
+@functools.cache  # its compiled functions are kept with it
+def workflow(config: Config, *, with_channel: bool = True) -> Workflow:
+  """Returns both networks of a config and what lies between them."""
+  device = camera_of(config)
+  nip = {
+    "UNet": lambda: pipelines.UNet(config.unet_features, keras=config.age == "tf2"),
+    "INet": lambda: pipelines.INet(device.pattern, device.color_matrix),
+    "DNet": lambda: pipelines.DNet(device.pattern),
+  }[config.pipeline]()
+  return Workflow(
+    nip=nip,
+    fan=FAN(5, config.fan_filters, config.fan_dense),
+    age=config.age,
+    downsample=config.downsample if with_channel else None,
+    quality=config.quality,
+    rounding=config.rounding,
+    stop_hsv_gradient=config.stop_hsv_gradient,
+    straight_through=config.straight_through,
+  )
+
+
+def camera_of(config: Config) -> camera.Camera:
+  if config.camera not in camera.CAMERAS:
+    raise UserError(
+      f"--config.camera={config.camera}: known are {', '.join(camera.CAMERAS)}"
+    )
+  return camera.CAMERAS[config.camera]
+
+
+def stages(config: Config) -> dict[str, Stage]:
+  """Returns the training stages: "develop", "fixed", "joint", "no_channel"."""
+  return {
+    "develop": develop_stage(config),
+    "fixed": authentication_stage(config, "fixed"),
+    "joint": authentication_stage(config, "joint"),
+    "no_channel": authentication_stage(config, "no_channel"),
+  }
+
+
+@functools.cache  # the same step object again, so that it is compiled only once
+def develop_stage(config: Config) -> Stage:
+  """Stage I: the pipeline learns to develop."""
+  return training.development_stage(
+    workflow(config).nip,
+    develop_optimizer(config),
+    batch_shapes(config.develop_batch, config.develop_size),
+  )
+
+
+def develop_optimizer(config: Config) -> optax.GradientTransformation:
+  rate = optax.cosine_decay_schedule(
+    config.develop_rate, config.develop_steps, config.develop_final_rate
+  )
+  return optax.adam(rate)
+
+
+@functools.cache
+def authentication_stage(config: Config, mode: str) -> Stage:
+  """Stage II: a forensic network learns, alone or together with the pipeline.
+
+  Args:
+    config: of the run.
+    mode: "fixed" (F), "joint" (F+N), or "no_channel": F without a channel, on patches
+      of half the side, so that the forensic network sees as many pixels.
+  """
+  return training.authentication_stage(
+    mode,
+    workflow(config, with_channel=mode != "no_channel"),
+    authentication_optimizer(config),
+    batch_shapes(config.batch, patch_size(config, mode)),
+    learning=learning(config, mode),
+    classification=config.classification,
+  )
+
+
+def authentication_optimizer(config: Config) -> optax.GradientTransformation:
+  rate = training.decayed_rate(
+    config.rate,
+    factor=config.decay,
+    every=config.decay_epochs,
+    epoch_steps=config.epoch_steps,
+  )
+  return optax.adam(rate)
+
+
+def learning(config: Config, mode: str) -> str:
+  return config.joint_learning if mode == "joint" else "fan"
+
+
+def batch_shapes(batch: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
+  return {
+    "raw": jax.ShapeDtypeStruct((batch, size, size, 4), jnp.float32),
+    "target": jax.ShapeDtypeStruct((batch, 2 * size, 2 * size, 3), jnp.float32),
+  }
+
+
+def patch_size(config: Config, mode: str) -> int:
+  return config.size // 2 if mode == "no_channel" else config.size
+
+
+@functools.cache  # evaluation needs them again
+def load_pairs(config: Config, data_dir) -> dict[str, list[data.Pair]]:
+  """Returns the photographs by split, RAW and developed."""
+  if config.source == "raw":
+    from jaxvision.papers.content_authentication import dataset
+
+    if data_dir is None:
+      raise UserError("the RAW photographs are read from --data_dir=DIR")
+    splits = ("train", "validation")
+    return {s: dataset.load_pairs(config.camera, s, data_dir) for s in splits}
+  names = data.TRAIN_PHOTOGRAPHS + data.VALIDATION_PHOTOGRAPHS
+  pairs = data.simulate_pairs(
+    names,
+    camera_of(config),
+    jax.random.key(config.seed),
+    low_pass=config.low_pass,
+  )
+  number = len(data.TRAIN_PHOTOGRAPHS)
+  return {"train": pairs[:number], "validation": pairs[number:]}
+
+
+def authentication_runs(config: Config) -> list[tuple[str, str, float, int]]:
+  """Returns (name, mode, λ, seed) of every training of stage II."""
+  runs = []
+  for seed in config.seeds:
+    if config.without_channel:
+      runs.append((f"no_channel-{seed}", "no_channel", 0.0, seed))
+    runs.append((f"fixed-{seed}", "fixed", 0.0, seed))
+    for weight in config.weights:
+      runs.append((f"joint-{weight:g}-{seed}", "joint", weight, seed))
+  return runs
+
+
+@functools.cache
+def initial_networks(config: Config, seed: int) -> tuple[dict, dict]:
+  """Returns random {"nip", "fan"} parameters and the pipeline's constants."""
+  raw = jnp.zeros((1, config.size, config.size, 4))
+  return workflow(config).quick_init(jax.random.key(seed), raw)
+
+
+def initial_state(config: Config, mode: str, weight: float, seed: int) -> State:
+  """Returns the state that a training of stage II starts from."""
+  return training.authentication_state(
+    jax.random.key(seed),
+    *initial_networks(config, seed),
+    authentication_optimizer(config),
+    learning=learning(config, mode),
+    weight=weight,
+  )
+
+
+def train(config: Config, run) -> None:
+  """Trains the pipeline once, then every forensic network on top of it."""
+  pairs = load_pairs(config, run.data_dir)
+  developed = develop(config, run, pairs)
+  for name, mode, weight, seed in authentication_runs(config):
+    step = authentication_stage(config, mode).step
+    state = initial_state(config, mode, weight, seed)
+    state = state.replace(params={**state.params, "nip": developed.params})
+    batches = data.training_batches(
+      pairs["train"],
+      batch_size=config.batch,
+      size=patch_size(config, mode),
+      seed=seed,
+      reject_flat=config.reject_flat,
+    )
+    fit(run, name, state, step, batches, config.steps)
+
+
+def develop(config: Config, run, pairs) -> State:
+  """Trains stage I until it converges."""
+  stage = develop_stage(config)
+  measure = evaluator(config, "fixed")
+  patches = data.validation_patches(
+    pairs["validation"],
+    per_image=config.develop_validation_patches,
+    size=config.develop_validation_size,
+    seed=0,
+  )
+  history = training.History(run.workdir / "develop.json", run.is_main)
+
+  def evaluate_development(state):
+    measures = measure.fidelity({"nip": state.params}, state.model_state, patches)
+    history.add(int(state.step), measures["loss"])
+    return measures
+
+  batches = data.training_batches(
+    pairs["train"],
+    batch_size=config.develop_batch,
+    size=config.develop_size,
+    seed=config.seed,
+    reject_flat=config.reject_flat,
+  )
+  params, constants = initial_networks(config, config.seed)
+  state = State.create(
+    jax.random.key(config.seed),
+    params["nip"],
+    develop_optimizer(config),
+    model_state=constants,
+  )
+  every = config.develop_validate_every
+  for end in range(every, config.develop_steps + 1, every):
+    state = fit(
+      run, "develop", state, stage.step, batches, end, evaluate=evaluate_development
+    )
+    if training.has_converged(history.until(end), config.develop_tolerance):
+      run.log(f"develop: converged after {end} steps")
+      break
+  return state
+
+
+def evaluate(config: Config, run) -> None:
+  """Measures what was trained and makes the paper's comparisons again."""
+  pairs = load_pairs(config, run.data_dir)["validation"]
+  patches = functools.partial(data.validation_patches, pairs)
+  fidelity_patches = patches(
+    per_image=config.fidelity_patches, size=config.size, seed=1
+  )
+
+  crops = patches(per_image=10, size=32, seed=0)["target"]
+  claims.claim_jpegs(run, evaluation.compare_jpegs(crops))
+
+  initial = [initial_inet(config, fidelity_patches, noise) for noise in (False, True)]
+  claims.claim_initial_pipelines(run, *initial)
+
+  rows = []
+  for name, mode, weight, seed in authentication_runs(config):
+    judged = patches(
+      per_image=config.validation_patches, size=patch_size(config, mode), seed=2
+    )
+    networks = restore_networks(config, run, name, mode)
+    measure = evaluator(config, mode)
+    codecs = evaluation.CODECS if mode != "no_channel" else (evaluation.DJPEG,)
+    confusion = {codec: measure.confusion(*networks, judged, codec) for codec in codecs}
+    row = {"mode": mode, "weight": weight, "seed": seed, "confusion": confusion}
+    row["accuracy"] = {c: evaluation.accuracy(n) for c, n in confusion.items()}
+    rows.append(row | measure.fidelity(*networks, fidelity_patches))
+  fixed = next(row for row in rows if row["mode"] == "fixed")
+  claims.claim_authentication(run, rows, config.weights, fixed)
+  titles = {
+    "no_channel": "F, no channel",
+    "fixed": "F: pipeline fixed",
+    "joint": f"F+N: trained together, λ = {config.weights[0]:g}",
+  }
+  figures.keep_statistics(run, rows, titles, config.weights[0], classes(config))
+  photograph = patches(per_image=1, size=config.figure_size, seed=3)
+  draw_photograph(config, run, photograph["raw"][:1], photograph["target"][0], titles)
+
+
+def classes(config: Config) -> tuple[str, ...]:
+  return workflow(config).classes
+
+
+@functools.cache
+def evaluator(config: Config, mode: str) -> evaluation.Evaluator:
+  """Returns what measures the networks of a mode, compiled once for all of them."""
+  return evaluation.Evaluator(workflow(config, with_channel=mode != "no_channel"))
+
+
+def initial_inet(config: Config, patches, random_init: bool) -> float:
+  """Returns the PSNR of an INet that was not trained."""
+  device = camera_of(config)
+  inet = pipelines.INet(device.pattern, device.color_matrix, random_init=random_init)
+  flow = dataclasses.replace(workflow(config), nip=inet)
+  networks = flow.quick_init(jax.random.key(config.seed), patches["raw"][:1])
+  return evaluation.Evaluator(flow).fidelity(*networks, patches)["psnr"]
+
+
+def restore_networks(config: Config, run, name: str, mode: str) -> tuple[dict, dict]:
+  """Returns the parameters and constants that a training of stage II ended with."""
+  state = restore(run, name, initial_state(config, mode, 0.0, 0))
+  return state.params, {"constants": state.model_state["constants"]}
+
+
+def draw_photograph(config: Config, run, raw, target, titles) -> None:
+  """Keeps the figures of one photograph developed by both pipelines and judged."""
+  seed, weight = config.seeds[0], config.weights[0]
+  rows, developed = [], {"target": target}
+  for mode, name in (("fixed", f"fixed-{seed}"), ("joint", f"joint-{weight:g}-{seed}")):
+    params, constants = restore_networks(config, run, name, mode)
+    seen = evaluator(config, mode).follow(params, constants, raw)
+    judge = functools.partial(evaluator(config, mode).judge, params)
+    received = seen["received"][:, 0]
+    probabilities = [
+      prediction.judge_photograph(judge, one, config.size) for one in received
+    ]
+    rows.append(
+      {
+        "title": titles[mode],
+        "published": seen["published"][:, 0],
+        "received": received,
+        "probabilities": np.stack(probabilities),
+      }
+    )
+    developed[titles[mode]] = seen["developed"][0]
+  figures.keep_photograph(run, rows, developed, classes(config))
+
+
+def predict(config: Config, run, inputs) -> None:
+  """Writes predictions.json and predictions.csv: what was done to each photograph.
+
+  The photographs are judged as they are: as received, small and compressed. The
+  network is that of mode F+N, the first λ and the first seed.
+  """
+  tile = config.size
+  photographs = prediction.read_photographs(inputs, tile)
+  name = f"joint-{config.weights[0]:g}-{config.seeds[0]}"
+  params, _ = restore_networks(config, run, name, "joint")
+  judge = functools.partial(evaluator(config, "joint").judge, params)
+  predictions = []
+  for path, photograph in zip(inputs, photographs, strict=True):
+    probabilities = prediction.judge_photograph(judge, photograph, tile)
+    predictions.append(
+      {
+        "file": str(path),
+        "verdict": classes(config)[int(np.argmax(probabilities))],
+        "probabilities": dict(
+          zip(classes(config), map(float, probabilities), strict=True)
+        ),
+      }
+    )
+    run.log(f"{path}: {predictions[-1]['verdict']} ({max(probabilities):.0%})")
+  if run.is_main:
+    prediction.write(run.out, predictions)
+
+
+if __name__ == "__main__":
+  launcher.main(
+    "content_authentication",
+    Config,
+    PRESETS,
+    train=train,
+    evaluate=evaluate,
+    predict=predict,
+    citation=CITATION,
+  )
