@@ -46,3 +46,14 @@ class Form:
         self.spatial, self.padding, self.extent, self.strides, strict=True
       )
     )
+
+  def without_first_axis(self) -> "Form":
+    """Returns the form of the remaining axes."""
+    return dataclasses.replace(
+      self,
+      spatial=self.spatial[1:],
+      window=self.window[1:],
+      strides=self.strides[1:],
+      padding=self.padding[1:],
+      dilation=self.dilation[1:],
+    )

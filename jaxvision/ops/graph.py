@@ -34,7 +34,7 @@ def nearest_neighbors(points: chex.Array, k: int) -> tuple[chex.Array, chex.Arra
   Exhaustive, a block of rows at a time: O(N² D) work, O(N) memory.
 
   Args:
-    points: [N, D].
+    points: [N, D]. A point with NaN or infinities is infinitely far from all others.
     k: 1 to N - 1.
 
   Returns:
@@ -46,7 +46,9 @@ def nearest_neighbors(points: chex.Array, k: int) -> tuple[chex.Array, chex.Arra
   if not 1 <= k < count:
     raise ValueError(f"{count} points have 1 to {count - 1} neighbours, not {k}")
   points = jnp.asarray(points)
-  squares = jnp.sum(jnp.square(points), axis=-1)
+  is_finite = jnp.all(jnp.isfinite(points), axis=-1)
+  points = jnp.where(is_finite[:, None], points, 0.0)
+  squares = jnp.where(is_finite, jnp.sum(jnp.square(points), axis=-1), jnp.inf)
 
   def neighbors(index):
     products = jnp.matmul(points, points[index], precision="highest")
@@ -54,6 +56,7 @@ def nearest_neighbors(points: chex.Array, k: int) -> tuple[chex.Array, chex.Arra
     found = jax.lax.top_k(-squared, k)[1]
     # The difference of squares above has lost digits; k differences are cheap.
     distances = jnp.linalg.norm(points[found] - points[index], axis=-1)
+    distances = jnp.where(is_finite[found] & is_finite[index], distances, jnp.inf)
     order = jnp.argsort(distances)
     return found[order], distances[order]
 
