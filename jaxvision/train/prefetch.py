@@ -82,6 +82,7 @@ def load_calls(
   while start < num_steps:
     last = min(num_steps, *((start // n + 1) * n for n in grid))
     drawn = [source.draw(step) for step in range(start, last)]
+    batches = replication.shard(drawn)
     num_examples = len(jax.tree.leaves(drawn[0])[0]) * jax.process_count()
-    yield Call(replication.shard(drawn), last, num_examples, source.position())
+    yield Call(batches, last, num_examples, source.position())
     start = last

@@ -3,12 +3,12 @@
 import os
 import pathlib
 import shutil
+import socket
 import tempfile
 from unittest import mock
 
 import chex
 import jax
-import portpicker
 from absl.testing import absltest, parameterized
 
 from jaxvision.errors import UserError
@@ -17,6 +17,12 @@ from tests.train import program, tiny
 from tests.train.test_faults import saved, start
 
 FLAGS = ("--num_processes=2", "--devices=1")
+
+
+def free_port():
+  with socket.socket() as listener:
+    listener.bind(("127.0.0.1", 0))
+    return listener.getsockname()[1]
 
 
 class SameNumbersTest(chex.TestCase):
@@ -45,7 +51,7 @@ class SameNumbersTest(chex.TestCase):
 
   def test_two_processes_one_of_which_is_told_to_stop(self):
     def start_both(*faults):
-      address = f"--coordinator_address=127.0.0.1:{portpicker.pick_unused_port()}"
+      address = f"--coordinator_address=127.0.0.1:{free_port()}"
       return [
         start(self.directory / "two", address, f"--process_id={number}", *FLAGS, *fault)
         for number, fault in enumerate(faults)
