@@ -105,28 +105,19 @@ def gather(x: chex.Array, y: chex.Array, form: Form) -> chex.Array:
 
 def _correlate_planes(x: chex.Array, kernel: chex.Array, form: Form) -> chex.Array:
   """Convolves [B, D, H, W, C] as [B · D, H, W, C], one tap of the depth at a time."""
-  outputs, stride, dilation = form.outputs[0], form.strides[0], form.dilation[0]
-  x = _pad_to_outputs(x, (outputs,), form)
-  reach = x.shape[1] - form.extent[0] + 1
+  outputs = form.outputs[0]
+  slices = [
+    part.reshape(-1, *part.shape[2:])
+    for part in _shifted(_pad_to_outputs(x, (outputs,), form), form, axes=1)
+  ]
   planes = form.without_first_axis()
-
-  def seen_by(tap):
-    slices = lax.dynamic_slice_in_dim(x, dilation * tap, reach, axis=1)[:, ::stride]
-    return slices.reshape(-1, *x.shape[2:])
-
   if x.shape[-1] < 32:
     # Eigen is slow on few channels: 3 × 3 × 3, 24×32×32×8 -> 8: 1.6, and 6.0 as a sum;
     # with 32 channels 42, and 31 as a sum.
-    slices = jnp.concatenate([seen_by(tap) for tap in range(len(kernel))], axis=-1)
-    y = plain.correlate(slices, jnp.concatenate(list(kernel), axis=-2), planes)
+    x = jnp.concatenate(slices, axis=-1)
+    y = plain.correlate(x, jnp.concatenate(list(kernel), axis=-2), planes)
   else:
-    # A loop, because XLA schedules a written-out sum for concurrency: twice the memory,
-    # and its page faults cost more than the convolutions.
-    def convolve(tap):
-      taps = lax.dynamic_index_in_dim(kernel, tap, keepdims=False)
-      return plain.correlate(seen_by(tap), taps, planes)
-
-    y = lax.fori_loop(1, len(kernel), lambda tap, y: y + convolve(tap), convolve(0))
+    y = sum(plain.correlate(*tap, planes) for tap in zip(slices, kernel, strict=True))
   return y.reshape(-1, outputs, *y.shape[1:])
 
 
@@ -136,7 +127,7 @@ def _correlate_depthwise(x: chex.Array, kernel: chex.Array, form: Form) -> chex.
   3 × 3, 4×56×56×64: 0.5, and 36 by lax.
   """
   x = jnp.repeat(x, kernel.shape[-1] // form.groups, axis=-1)
-  views = _shifted(_pad_to_outputs(x, form.outputs, form), form)
+  views = _shifted(_pad_to_outputs(x, form.outputs, form), form, axes=len(form.window))
   taps = kernel.reshape(-1, kernel.shape[-1])
   return sum(view * tap for view, tap in zip(views, taps, strict=True))
 
@@ -251,7 +242,7 @@ def _sum_over_blocks(
 
 def _product_with_patches(x: chex.Array, y: chex.Array, form: Form) -> chex.Array:
   """Returns [O, taps · C]; the other order takes up to twice as long."""
-  patches = jnp.concatenate(_shifted(x, form), axis=-1)
+  patches = jnp.concatenate(_shifted(x, form, axes=len(form.window)), axis=-1)
   return lax.dot_general(
     y.reshape(-1, y.shape[-1]),
     patches.reshape(-1, patches.shape[-1]),
@@ -267,20 +258,32 @@ def _products_of_taps(x: chex.Array, y: chex.Array, form: Form) -> chex.Array:
   return jnp.stack(
     [
       jnp.sum(view * y, axis=range(y.ndim - 1), dtype=dtype)
-      for view in _shifted(x, form)
+      for view in _shifted(x, form, axes=len(form.window))
     ]
   )
 
 
-def _shifted(x: chex.Array, form: Form) -> list[chex.Array]:
-  """Returns what each tap, the last axis fastest, sees of an input already padded."""
-  reaches = [n - e + 1 for n, e in zip(x.shape[1:-1], form.extent, strict=True)]
-  starts = [range(0, e, d) for e, d in zip(form.extent, form.dilation, strict=True)]
+def _shifted(x: chex.Array, form: Form, axes: int) -> list[chex.Array]:
+  """Returns what each tap sees along the first spatial axes of a padded input.
+
+  Args:
+    x: [B, *spatial, C] padded.
+    form: of the convolution; its padding is not applied.
+    axes: number of spatial axes whose taps are enumerated, the last fastest.
+
+  Returns:
+    one [B, *outputs, ...] a tap.
+  """
+  extent, dilation, strides = (
+    values[:axes] for values in (form.extent, form.dilation, form.strides)
+  )
+  reaches = [n - e + 1 for n, e in zip(x.shape[1:], extent, strict=False)]
   views = []
+  starts = (range(0, e, d) for e, d in zip(extent, dilation, strict=True))
   for start in itertools.product(*starts):
-    window = (
+    window = tuple(
       slice(first, first + reach, stride)
-      for first, reach, stride in zip(start, reaches, form.strides, strict=True)
+      for first, reach, stride in zip(start, reaches, strides, strict=True)
     )
     views.append(x[(slice(None), *window)])
   return views
