@@ -63,9 +63,7 @@ def simulate_pairs(
     low_pass: blur by lens and optical filter, in pixels; see camera.simulate.
     shape: height and width of the part around the centre that is taken, even.
   """
-  images = photographs()
-  crops = np.stack([_crop_centre(images[name], shape) for name in names])
-  crops = jnp.asarray(crops, jnp.float32) / 255
+  crops = jnp.asarray(crop_photographs(names, shape), jnp.float32) / 255
   take = functools.partial(cameras.simulate, camera=camera, low_pass=low_pass)
   raw, target = jax.jit(take)(crops, key=key)
   raw = np.asarray(jnp.round(65535 * raw)).astype(np.uint16)
@@ -73,10 +71,34 @@ def simulate_pairs(
   return [Pair(*arrays) for arrays in zip(raw, target, strict=True)]
 
 
-def _crop_centre(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def simulate_splits(
+  camera: cameras.Camera, key: chex.PRNGKey, *, low_pass: float = 0.0
+) -> dict[str, list[Pair]]:
+  """Returns the demo's "train" and "validation" photographs; see `simulate_pairs`."""
+  names = TRAIN_PHOTOGRAPHS + VALIDATION_PHOTOGRAPHS
+  pairs = simulate_pairs(names, camera, key, low_pass=low_pass)
+  number = len(TRAIN_PHOTOGRAPHS)
+  return {"train": pairs[:number], "validation": pairs[number:]}
+
+
+def crop_photographs(names: Sequence[str], shape: tuple[int, int]) -> np.ndarray:
+  """Returns [B, *shape, 3] uint8: the middle of `jaxvision.data.photographs`."""
+  images = photographs()
   height, width = shape
-  top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-  return image[top : top + height, left : left + width]
+  crops = []
+  for name in names:
+    top = (images[name].shape[0] - height) // 2
+    left = (images[name].shape[1] - width) // 2
+    crops.append(images[name][top : top + height, left : left + width])
+  return np.stack(crops)
+
+
+def batch_shapes(batch: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns the shapes of a batch of patches; `size` is the RAW's side."""
+  return {
+    "raw": jax.ShapeDtypeStruct((batch, size, size, 4), jnp.float32),
+    "target": jax.ShapeDtypeStruct((batch, 2 * size, 2 * size, 3), jnp.float32),
+  }
 
 
 def training_batches(

@@ -89,7 +89,10 @@ def load_pairs(
       not have the same size.
   """
   name = f"{camera.replace('-', '_')}_{split}"
-  examples = builder.load(RawPairs, name, data_dir=data_dir, manual_dir=manual_dir)
+  try:
+    examples = builder.load(RawPairs, name, data_dir=data_dir, manual_dir=manual_dir)
+  except ValueError as error:  # TFDS names the splits that there are
+    raise UserError(f"{data_dir} has no photographs of {camera}: {error}") from error
   pairs = []
   for index in range(len(examples)):
     example = examples[index]

@@ -1,5 +1,6 @@
 """Measuring both networks: fidelity, and verdicts through the real JPEG too."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 
@@ -10,7 +11,9 @@ import numpy as np
 
 from jaxvision.ops import jpeg, rounding
 from jaxvision.ops.metrics import psnr, ssim
-from jaxvision.papers.content_authentication import channel
+from jaxvision.papers.content_authentication import channel, pipelines
+from jaxvision.papers.content_authentication.camera import Camera
+from jaxvision.papers.content_authentication.prediction import judge_photograph
 from jaxvision.papers.content_authentication.workflow import Workflow
 
 DJPEG = "dJPEG"
@@ -120,6 +123,52 @@ class Evaluator:
       for name, array in by_version.items()
     }
 
+  def examine(
+    self, params: dict, constants: dict, raw: np.ndarray, *, tile: int
+  ) -> dict[str, np.ndarray]:
+    """Returns what becomes of one photograph, judged tile by tile.
+
+    Args:
+      params: {"nip": ..., "fan": ...}.
+      constants: the pipeline's.
+      raw: [h, w, 4].
+      tile: see prediction.judge_photograph.
+
+    Returns:
+      As `follow`, without the axis of the batch.
+    """
+    seen = self.follow(params, constants, raw[None])
+    judge = functools.partial(self.judge, params)
+    received = seen["received"][:, 0]
+    probabilities = [judge_photograph(judge, one, tile) for one in received]
+    return {
+      "developed": seen["developed"][0],
+      "published": seen["published"][:, 0],
+      "received": received,
+      "probabilities": np.stack(probabilities),
+    }
+
+
+def initial_inet(
+  workflow: Workflow,
+  camera: Camera,
+  patches: Mapping[str, np.ndarray],
+  *,
+  random_init: bool,
+) -> float:
+  """Returns the PSNR, in dB, of an INet that was not trained.
+
+  Args:
+    workflow: whose pipeline INet takes the place of.
+    camera: that took the patches.
+    patches: see Evaluator.fidelity.
+    random_init: whether INet starts from noise instead of its known constants.
+  """
+  inet = pipelines.INet(camera.pattern, camera.color_matrix, random_init=random_init)
+  workflow = dataclasses.replace(workflow, nip=inet)
+  networks = workflow.quick_init(jax.random.key(0), patches["raw"][:1])
+  return Evaluator(workflow).fidelity(*networks, patches)["psnr"]
+
 
 def accuracy(counts: np.ndarray) -> float:
   """Returns the share of right verdicts in a confusion matrix of counts."""
@@ -139,15 +188,11 @@ def compare_jpegs(
     One row a quality: "quality", "libjpeg" and the keys of JPEGS, mean PSNR to the
     original in dB.
   """
-  rows = [
-    {
-      "quality": quality,
-      "libjpeg": _mean_psnr(
-        images, channel.compress_with_libjpeg(images + 1e-4, quality)
-      ),
-    }
-    for quality in qualities
-  ]
+  rows = []
+  for quality in qualities:
+    # A little more than k / 255, so that cutting to 8 bits finds k again.
+    decoded = channel.compress_with_libjpeg(images + 1e-4, quality)
+    rows.append({"quality": quality, "libjpeg": _mean_psnr(images, decoded)})
   for name, mode in JPEGS.items():
     compress = jax.jit(functools.partial(jpeg.jpeg, rounding=mode, arithmetic="korus"))
     for row in rows:

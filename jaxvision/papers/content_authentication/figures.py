@@ -29,19 +29,27 @@ def keep_statistics(
 
 def keep_photograph(
   run,
-  rows: Sequence[Mapping],
-  developed: Mapping[str, np.ndarray],
+  seen: Mapping[str, Mapping[str, np.ndarray]],
+  target: np.ndarray,
   classes: Sequence[str],
 ) -> None:
-  """Keeps the figures of one photograph in the run; arguments as below."""
+  """Keeps the figures of one photograph in the run.
+
+  Args:
+    run: where to.
+    seen: {title: what Evaluator.examine returns} of each way of training.
+    target: [H, W, 3] in [0, 1], the photograph that the pipelines should develop.
+    classes: the manipulations.
+  """
   run.figure(
     "verdicts",
-    verdict_figure(rows, classes),
+    verdict_figure(seen, classes),
     "One photograph in every version, and the verdict behind the channel.",
   )
+  developed = {title: versions["developed"] for title, versions in seen.items()}
   run.figure(
     "development",
-    development_figure(developed),
+    development_figure({"target": target} | developed),
     "What joint training does to the picture.",
   )
 
@@ -86,32 +94,34 @@ def confusion_figure(
   return figure
 
 
-def verdict_figure(rows: Sequence[Mapping], classes: Sequence[str]):
+def verdict_figure(
+  seen: Mapping[str, Mapping[str, np.ndarray]], classes: Sequence[str]
+):
   """Returns a figure of one photograph's versions before and after the channel.
 
   Args:
-    rows: one mapping a pipeline: "title"; "published" [K, H, W, 3]; "received" [K,
-      h, w, 3]; "probabilities" [K, K] of every class (columns) for each of them.
+    seen: {title: versions} of each pipeline: "published" [K, H, W, 3], "received" [K,
+      h, w, 3], "probabilities" [K, K] of every class (columns) for each of them.
     classes: the K manipulations.
   """
   from matplotlib import pyplot as plt
 
   figure, axes = plt.subplots(
-    2 * len(rows),
+    2 * len(seen),
     len(classes),
-    figsize=(2.1 * len(classes) + 0.4, 4.6 * len(rows)),
+    figsize=(2.1 * len(classes) + 0.4, 4.6 * len(seen)),
     layout="constrained",
     squeeze=False,
   )
-  for number, row in enumerate(rows):
+  for number, (title, versions) in enumerate(seen.items()):
     before, after = axes[2 * number], axes[2 * number + 1]
-    before[0].set_ylabel(f"{row['title']}\nas published")
+    before[0].set_ylabel(f"{title}\nas published")
     after[0].set_ylabel("after the channel")
     for column, name in enumerate(classes):
-      before[column].imshow(np.clip(row["published"][column], 0, 1))
+      before[column].imshow(np.clip(versions["published"][column], 0, 1))
       before[column].set_title(name)
-      after[column].imshow(np.clip(row["received"][column], 0, 1))
-      probabilities = row["probabilities"][column]
+      after[column].imshow(np.clip(versions["received"][column], 0, 1))
+      probabilities = versions["probabilities"][column]
       verdict = int(np.argmax(probabilities))
       after[column].set_xlabel(
         f"{classes[verdict]} {100 * probabilities[verdict]:.0f} %",
@@ -123,7 +133,7 @@ def verdict_figure(rows: Sequence[Mapping], classes: Sequence[str]):
   return figure
 
 
-def development_figure(images: Mapping[str, np.ndarray], gain: float = 10.0):
+def development_figure(images: Mapping[str, np.ndarray], gain: float = 4.0):
   """Returns a figure of one photograph as each pipeline develops it.
 
   Below each is its difference to the first one, amplified around grey.
