@@ -112,12 +112,12 @@ _DEMO = Config(
   develop_validate_every=4000,
   develop_validation_size=32,
   develop_validation_patches=20,
-  steps=120,
+  steps=150,
   batch=8,
   size=32,
   rate=2e-3,
   decay=1.0,
-  weights=(0.003, 0.001, 0.01),
+  weights=(0.001, 0.003, 0.01),
   seeds=(0, 1, 2),
   figure_size=96,
 )
@@ -149,8 +149,13 @@ PRESETS = {
 
 
 @functools.cache  # its compiled functions are kept with it
-def workflow(config: Config, *, with_channel: bool = True) -> Workflow:
-  """Returns both networks of a config and what lies between them."""
+def workflow(config: Config, mode: str = "fixed") -> Workflow:
+  """Returns both networks and what lies between them in a mode of stage II.
+
+  Args:
+    config: of the run.
+    mode: "fixed" (F), "joint" (F+N), or "no_channel": F without a channel.
+  """
   device = camera_of(config)
   nip = {
     "UNet": lambda: pipelines.UNet(config.unet_features, keras=config.age == "tf2"),
@@ -161,7 +166,7 @@ def workflow(config: Config, *, with_channel: bool = True) -> Workflow:
     nip=nip,
     fan=FAN(5, config.fan_filters, config.fan_dense),
     age=config.age,
-    downsample=config.downsample if with_channel else None,
+    downsample=None if mode == "no_channel" else config.downsample,
     quality=config.quality,
     rounding=config.rounding,
     stop_hsv_gradient=config.stop_hsv_gradient,
@@ -177,24 +182,9 @@ def camera_of(config: Config) -> camera.Camera:
   return camera.CAMERAS[config.camera]
 
 
-def stages(config: Config) -> dict[str, Stage]:
-  """Returns the training stages: "develop", "fixed", "joint", "no_channel"."""
-  return {
-    "develop": develop_stage(config),
-    "fixed": authentication_stage(config, "fixed"),
-    "joint": authentication_stage(config, "joint"),
-    "no_channel": authentication_stage(config, "no_channel"),
-  }
-
-
-@functools.cache  # the same step object again, so that it is compiled only once
-def develop_stage(config: Config) -> Stage:
-  """Stage I: the pipeline learns to develop."""
-  return training.development_stage(
-    workflow(config).nip,
-    develop_optimizer(config),
-    batch_shapes(config.develop_batch, config.develop_size),
-  )
+def patch_size(config: Config, mode: str) -> int:
+  """Without a channel the patches are half as wide: the network sees as many pixels."""
+  return config.size // 2 if mode == "no_channel" else config.size
 
 
 def develop_optimizer(config: Config) -> optax.GradientTransformation:
@@ -202,25 +192,6 @@ def develop_optimizer(config: Config) -> optax.GradientTransformation:
     config.develop_rate, config.develop_steps, config.develop_final_rate
   )
   return optax.adam(rate)
-
-
-@functools.cache
-def authentication_stage(config: Config, mode: str) -> Stage:
-  """Stage II: a forensic network learns, alone or together with the pipeline.
-
-  Args:
-    config: of the run.
-    mode: "fixed" (F), "joint" (F+N), or "no_channel": F without a channel, on patches
-      of half the side, so that the forensic network sees as many pixels.
-  """
-  return training.authentication_stage(
-    mode,
-    workflow(config, with_channel=mode != "no_channel"),
-    authentication_optimizer(config),
-    batch_shapes(config.batch, patch_size(config, mode)),
-    learning=learning(config, mode),
-    classification=config.classification,
-  )
 
 
 def authentication_optimizer(config: Config) -> optax.GradientTransformation:
@@ -233,52 +204,26 @@ def authentication_optimizer(config: Config) -> optax.GradientTransformation:
   return optax.adam(rate)
 
 
-def learning(config: Config, mode: str) -> str:
-  return config.joint_learning if mode == "joint" else "fan"
-
-
-def batch_shapes(batch: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
-  return {
-    "raw": jax.ShapeDtypeStruct((batch, size, size, 4), jnp.float32),
-    "target": jax.ShapeDtypeStruct((batch, 2 * size, 2 * size, 3), jnp.float32),
-  }
-
-
-def patch_size(config: Config, mode: str) -> int:
-  return config.size // 2 if mode == "no_channel" else config.size
-
-
-@functools.cache  # evaluation needs them again
-def load_pairs(config: Config, data_dir) -> dict[str, list[data.Pair]]:
-  """Returns the photographs by split, RAW and developed."""
-  if config.source == "raw":
-    from jaxvision.papers.content_authentication import dataset
-
-    if data_dir is None:
-      raise UserError("the RAW photographs are read from --data_dir=DIR")
-    splits = ("train", "validation")
-    return {s: dataset.load_pairs(config.camera, s, data_dir) for s in splits}
-  names = data.TRAIN_PHOTOGRAPHS + data.VALIDATION_PHOTOGRAPHS
-  pairs = data.simulate_pairs(
-    names,
-    camera_of(config),
-    jax.random.key(config.seed),
-    low_pass=config.low_pass,
+@functools.cache  # the same steps again, so that they are compiled only once
+def stages(config: Config) -> dict[str, Stage]:
+  """Returns the stages: "develop", then the modes "fixed", "joint", "no_channel"."""
+  develop = training.development_stage(
+    workflow(config).nip,
+    develop_optimizer(config),
+    data.batch_shapes(config.develop_batch, config.develop_size),
   )
-  number = len(data.TRAIN_PHOTOGRAPHS)
-  return {"train": pairs[:number], "validation": pairs[number:]}
-
-
-def authentication_runs(config: Config) -> list[tuple[str, str, float, int]]:
-  """Returns (name, mode, λ, seed) of every training of stage II."""
-  runs = []
-  for seed in config.seeds:
-    if config.without_channel:
-      runs.append((f"no_channel-{seed}", "no_channel", 0.0, seed))
-    runs.append((f"fixed-{seed}", "fixed", 0.0, seed))
-    for weight in config.weights:
-      runs.append((f"joint-{weight:g}-{seed}", "joint", weight, seed))
-  return runs
+  modes = {
+    mode: training.authentication_stage(
+      mode,
+      workflow(config, mode),
+      authentication_optimizer(config),
+      data.batch_shapes(config.batch, patch_size(config, mode)),
+      learning=config.joint_learning if mode == "joint" else "fan",
+      classification=config.classification,
+    )
+    for mode in ("fixed", "joint", "no_channel")
+  }
+  return {"develop": develop} | modes
 
 
 @functools.cache
@@ -294,9 +239,35 @@ def initial_state(config: Config, mode: str, weight: float, seed: int) -> State:
     jax.random.key(seed),
     *initial_networks(config, seed),
     authentication_optimizer(config),
-    learning=learning(config, mode),
+    learning=config.joint_learning if mode == "joint" else "fan",
     weight=weight,
   )
+
+
+@functools.cache  # evaluation needs them again
+def load_pairs(config: Config, data_dir) -> dict[str, list[data.Pair]]:
+  """Returns the photographs by split, RAW and developed."""
+  if config.source == "raw":
+    from jaxvision.papers.content_authentication import dataset
+
+    if data_dir is None:
+      raise UserError("the RAW photographs are read from --data_dir=DIR")
+    splits = ("train", "validation")
+    return {s: dataset.load_pairs(config.camera, s, data_dir) for s in splits}
+  key = jax.random.key(config.seed)
+  return data.simulate_splits(camera_of(config), key, low_pass=config.low_pass)
+
+
+def authentication_runs(config: Config) -> list[tuple[str, str, float, int]]:
+  """Returns (name, mode, λ, seed) of every training of stage II."""
+  runs = []
+  for seed in config.seeds:
+    if config.without_channel:
+      runs.append((f"no_channel-{seed}", "no_channel", 0.0, seed))
+    runs.append((f"fixed-{seed}", "fixed", 0.0, seed))
+    for weight in config.weights:
+      runs.append((f"joint-{weight:g}-{seed}", "joint", weight, seed))
+  return runs
 
 
 def train(config: Config, run) -> None:
@@ -304,7 +275,6 @@ def train(config: Config, run) -> None:
   pairs = load_pairs(config, run.data_dir)
   developed = develop(config, run, pairs)
   for name, mode, weight, seed in authentication_runs(config):
-    step = authentication_stage(config, mode).step
     state = initial_state(config, mode, weight, seed)
     state = state.replace(params={**state.params, "nip": developed.params})
     batches = data.training_batches(
@@ -314,26 +284,17 @@ def train(config: Config, run) -> None:
       seed=seed,
       reject_flat=config.reject_flat,
     )
-    fit(run, name, state, step, batches, config.steps)
+    fit(run, name, state, stages(config)[mode].step, batches, config.steps)
 
 
-def develop(config: Config, run, pairs) -> State:
+def develop(config: Config, run, pairs: dict[str, list[data.Pair]]) -> State:
   """Trains stage I until it converges."""
-  stage = develop_stage(config)
-  measure = evaluator(config, "fixed")
   patches = data.validation_patches(
     pairs["validation"],
     per_image=config.develop_validation_patches,
     size=config.develop_validation_size,
     seed=0,
   )
-  history = training.History(run.workdir / "develop.json", run.is_main)
-
-  def evaluate_development(state):
-    measures = measure.fidelity({"nip": state.params}, state.model_state, patches)
-    history.add(int(state.step), measures["loss"])
-    return measures
-
   batches = data.training_batches(
     pairs["train"],
     batch_size=config.develop_batch,
@@ -341,6 +302,14 @@ def develop(config: Config, run, pairs) -> State:
     seed=config.seed,
     reject_flat=config.reject_flat,
   )
+  history = training.History(run.workdir / "develop.json", run.is_main)
+
+  def validate(state: State) -> dict[str, float]:
+    networks = {"nip": state.params}, state.model_state
+    measures = evaluator(config, "fixed").fidelity(*networks, patches)
+    history.add(int(state.step), measures["loss"])
+    return measures
+
   params, constants = initial_networks(config, config.seed)
   state = State.create(
     jax.random.key(config.seed),
@@ -348,72 +317,19 @@ def develop(config: Config, run, pairs) -> State:
     develop_optimizer(config),
     model_state=constants,
   )
-  every = config.develop_validate_every
+  step, every = stages(config)["develop"].step, config.develop_validate_every
   for end in range(every, config.develop_steps + 1, every):
-    state = fit(
-      run, "develop", state, stage.step, batches, end, evaluate=evaluate_development
-    )
+    state = fit(run, "develop", state, step, batches, end, evaluate=validate)
     if training.has_converged(history.until(end), config.develop_tolerance):
       run.log(f"develop: converged after {end} steps")
       break
   return state
 
 
-def evaluate(config: Config, run) -> None:
-  """Measures what was trained and makes the paper's comparisons again."""
-  pairs = load_pairs(config, run.data_dir)["validation"]
-  patches = functools.partial(data.validation_patches, pairs)
-  fidelity_patches = patches(
-    per_image=config.fidelity_patches, size=config.size, seed=1
-  )
-
-  crops = patches(per_image=10, size=32, seed=0)["target"]
-  claims.claim_jpegs(run, evaluation.compare_jpegs(crops))
-
-  initial = [initial_inet(config, fidelity_patches, noise) for noise in (False, True)]
-  claims.claim_initial_pipelines(run, *initial)
-
-  rows = []
-  for name, mode, weight, seed in authentication_runs(config):
-    judged = patches(
-      per_image=config.validation_patches, size=patch_size(config, mode), seed=2
-    )
-    networks = restore_networks(config, run, name, mode)
-    measure = evaluator(config, mode)
-    codecs = evaluation.CODECS if mode != "no_channel" else (evaluation.DJPEG,)
-    confusion = {codec: measure.confusion(*networks, judged, codec) for codec in codecs}
-    row = {"mode": mode, "weight": weight, "seed": seed, "confusion": confusion}
-    row["accuracy"] = {c: evaluation.accuracy(n) for c, n in confusion.items()}
-    rows.append(row | measure.fidelity(*networks, fidelity_patches))
-  fixed = next(row for row in rows if row["mode"] == "fixed")
-  claims.claim_authentication(run, rows, config.weights, fixed)
-  titles = {
-    "no_channel": "F, no channel",
-    "fixed": "F: pipeline fixed",
-    "joint": f"F+N: trained together, λ = {config.weights[0]:g}",
-  }
-  figures.keep_statistics(run, rows, titles, config.weights[0], classes(config))
-  photograph = patches(per_image=1, size=config.figure_size, seed=3)
-  draw_photograph(config, run, photograph["raw"][:1], photograph["target"][0], titles)
-
-
-def classes(config: Config) -> tuple[str, ...]:
-  return workflow(config).classes
-
-
 @functools.cache
 def evaluator(config: Config, mode: str) -> evaluation.Evaluator:
   """Returns what measures the networks of a mode, compiled once for all of them."""
-  return evaluation.Evaluator(workflow(config, with_channel=mode != "no_channel"))
-
-
-def initial_inet(config: Config, patches, random_init: bool) -> float:
-  """Returns the PSNR of an INet that was not trained."""
-  device = camera_of(config)
-  inet = pipelines.INet(device.pattern, device.color_matrix, random_init=random_init)
-  flow = dataclasses.replace(workflow(config), nip=inet)
-  networks = flow.quick_init(jax.random.key(config.seed), patches["raw"][:1])
-  return evaluation.Evaluator(flow).fidelity(*networks, patches)["psnr"]
+  return evaluation.Evaluator(workflow(config, mode))
 
 
 def restore_networks(config: Config, run, name: str, mode: str) -> tuple[dict, dict]:
@@ -422,28 +338,56 @@ def restore_networks(config: Config, run, name: str, mode: str) -> tuple[dict, d
   return state.params, {"constants": state.model_state["constants"]}
 
 
-def draw_photograph(config: Config, run, raw, target, titles) -> None:
-  """Keeps the figures of one photograph developed by both pipelines and judged."""
-  seed, weight = config.seeds[0], config.weights[0]
-  rows, developed = [], {"target": target}
-  for mode, name in (("fixed", f"fixed-{seed}"), ("joint", f"joint-{weight:g}-{seed}")):
-    params, constants = restore_networks(config, run, name, mode)
-    seen = evaluator(config, mode).follow(params, constants, raw)
-    judge = functools.partial(evaluator(config, mode).judge, params)
-    received = seen["received"][:, 0]
-    probabilities = [
-      prediction.judge_photograph(judge, one, config.size) for one in received
-    ]
-    rows.append(
-      {
-        "title": titles[mode],
-        "published": seen["published"][:, 0],
-        "received": received,
-        "probabilities": np.stack(probabilities),
-      }
+def evaluate(config: Config, run) -> None:
+  """Measures what was trained and makes the paper's comparisons again."""
+  pairs = load_pairs(config, run.data_dir)["validation"]
+  patches = functools.partial(data.validation_patches, pairs)
+
+  pictures = patches(per_image=1, size=config.size, seed=0)["target"]
+  if config.source == "photographs":
+    pictures = data.crop_photographs(data.VALIDATION_PHOTOGRAPHS, (288, 384)) / 255
+  claims.claim_jpegs(run, evaluation.compare_jpegs(pictures))
+
+  developed = patches(per_image=config.fidelity_patches, size=config.size, seed=1)
+  flow, device = workflow(config), camera_of(config)
+  claims.claim_initial_pipelines(
+    run,
+    *(
+      evaluation.initial_inet(flow, device, developed, random_init=random_init)
+      for random_init in (False, True)
+    ),
+  )
+
+  rows = []
+  for name, mode, weight, seed in authentication_runs(config):
+    size, count = patch_size(config, mode), config.validation_patches
+    judged = patches(per_image=count, size=size, seed=2)
+    networks = restore_networks(config, run, name, mode)
+    measure = evaluator(config, mode)
+    codecs = evaluation.CODECS if mode != "no_channel" else (evaluation.DJPEG,)
+    confusion = {codec: measure.confusion(*networks, judged, codec) for codec in codecs}
+    row = {"mode": mode, "weight": weight, "seed": seed, "confusion": confusion}
+    row["accuracy"] = {c: evaluation.accuracy(n) for c, n in confusion.items()}
+    rows.append(row | measure.fidelity(*networks, developed))
+  fixed = next(row for row in rows if row["mode"] == "fixed")
+  claims.claim_authentication(run, rows, config.weights, fixed)
+
+  main, seed = config.weights[0], config.seeds[0]
+  titles = {
+    "no_channel": "F, no channel",
+    "fixed": "F: pipeline fixed",
+    "joint": f"F+N: joint, λ = {main:g}",
+  }
+  figures.keep_statistics(run, rows, titles, main, flow.classes)
+
+  photograph = patches(per_image=1, size=config.figure_size, seed=3)
+  seen = {}
+  for mode, name in (("fixed", f"fixed-{seed}"), ("joint", f"joint-{main:g}-{seed}")):
+    networks = restore_networks(config, run, name, mode)
+    seen[titles[mode]] = evaluator(config, mode).examine(
+      *networks, photograph["raw"][0], tile=config.size
     )
-    developed[titles[mode]] = seen["developed"][0]
-  figures.keep_photograph(run, rows, developed, classes(config))
+  figures.keep_photograph(run, seen, photograph["target"][0], flow.classes)
 
 
 def predict(config: Config, run, inputs) -> None:
@@ -452,24 +396,20 @@ def predict(config: Config, run, inputs) -> None:
   The photographs are judged as they are: as received, small and compressed. The
   network is that of mode F+N, the first λ and the first seed.
   """
-  tile = config.size
-  photographs = prediction.read_photographs(inputs, tile)
+  photographs = prediction.read_photographs(inputs, config.size)
   name = f"joint-{config.weights[0]:g}-{config.seeds[0]}"
   params, _ = restore_networks(config, run, name, "joint")
   judge = functools.partial(evaluator(config, "joint").judge, params)
+  classes = workflow(config).classes
   predictions = []
   for path, photograph in zip(inputs, photographs, strict=True):
-    probabilities = prediction.judge_photograph(judge, photograph, tile)
+    probabilities = prediction.judge_photograph(judge, photograph, config.size)
+    verdict = classes[int(np.argmax(probabilities))]
+    run.log(f"{path}: {verdict} ({max(probabilities):.0%})")
+    by_class = dict(zip(classes, map(float, probabilities), strict=True))
     predictions.append(
-      {
-        "file": str(path),
-        "verdict": classes(config)[int(np.argmax(probabilities))],
-        "probabilities": dict(
-          zip(classes(config), map(float, probabilities), strict=True)
-        ),
-      }
+      {"file": str(path), "verdict": verdict, "probabilities": by_class}
     )
-    run.log(f"{path}: {predictions[-1]['verdict']} ({max(probabilities):.0%})")
   if run.is_main:
     prediction.write(run.out, predictions)
 
