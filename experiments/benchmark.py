@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
 
+from experiments import benchmark_convolutions, benchmark_jpeg
 from jaxvision.errors import UserError
 
 _PAPERS = flags.DEFINE_list("papers", None, "experiments to time; all when not given")
@@ -47,7 +48,6 @@ ONE_THREAD = {
   "OMP_NUM_THREADS": "1",
   "OPENBLAS_NUM_THREADS": "1",
 }
-PAPERS = pathlib.Path(__file__).parents[1] / "jaxvision" / "papers"
 
 
 def seconds(call, *, repeats: int = 20) -> float:
@@ -184,8 +184,11 @@ def table(name: str) -> list[dict]:
   """Returns the rows of one table, measured in this process."""
   if name == "fit":
     return fit_rows()
-  if name in _TABLES:
-    return importlib.import_module(f"experiments.benchmark_{name}").rows()
+  if name == "convolutions":
+    one = ONE_THREAD["XLA_FLAGS"] in os.environ.get("XLA_FLAGS", "")
+    return benchmark_convolutions.table(1 if one else os.cpu_count())
+  if name == "jpeg":
+    return benchmark_jpeg.rows()
   peak = peak_flops()
   rows = stage_rows(name, _TIMED_PRESET.value, _REPEATS.value)
   for row in rows:
@@ -245,7 +248,12 @@ def main(argv):
   if _CHILD.value:
     print(json.dumps(table(_CHILD.value)))
     return
-  papers = sorted(path.parent.name for path in PAPERS.glob("*/__init__.py"))
+  experiments = pathlib.Path(__file__).parent
+  papers = sorted(
+    folder.name
+    for folder in (experiments.parent / "jaxvision" / "papers").iterdir()
+    if (experiments / f"{folder.name}.py").exists()
+  )
   for paper in _PAPERS.value or ():
     if paper not in papers:
       raise UserError(f"--papers={paper}: there are {', '.join(papers)}")

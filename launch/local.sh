@@ -21,10 +21,14 @@ while [ $# -gt 0 ]; do
   shift || true
 done
 
-papers="$(cd "$root/jaxvision/papers" && ls -d [a-z]*/ | tr -d '/' | xargs)"
-case " $papers " in
+papers=""
+for folder in "$root"/jaxvision/papers/[a-z]*/; do
+  name="$(basename "$folder")"
+  if [ -f "$root/experiments/$name.py" ]; then papers+=" $name"; fi
+done
+case "$papers " in
   *" ${paper:-?} "*) ;;
-  *) echo "local.sh: name a paper, not '$paper': $papers" >&2; exit 2 ;;
+  *) echo "local.sh: name a paper, not '$paper':$papers" >&2; exit 2 ;;
 esac
 case "$accelerator" in
   cpu) extras=demo ;;

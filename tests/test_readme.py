@@ -13,7 +13,9 @@ README = (ROOT / "README.md").read_text()
 class ReadmeTest(absltest.TestCase):
   def test_op_snippet_runs(self):
     snippet = next(
-      code for code in re.findall(r"```python\n(.*?)```", README, re.S) if "jpeg" in code
+      code
+      for code in re.findall(r"```python\n(.*?)```", README, re.S)
+      if "jpeg" in code
     )
     names = {}
     exec(snippet, names)
@@ -29,7 +31,7 @@ class ReadmeTest(absltest.TestCase):
 
   def test_each_paper_has_a_row(self):
     for folder in (ROOT / "jaxvision" / "papers").iterdir():
-      if (folder / "__init__.py").exists():
+      if (ROOT / "experiments" / f"{folder.name}.py").exists():
         self.assertIn(f"| [{folder.name}]", README)
 
 
