@@ -1,7 +1,5 @@
 """The authors' RAW data on disk, as a data set of this project's."""
 
-from typing import ClassVar
-
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
@@ -20,11 +18,6 @@ class RawPairs(builder.Builder):
   CAMERA_train and the next 30 CAMERA_validation ("-" becomes "_").
   """
 
-  FEATURES: ClassVar = {
-    "name": tfds.features.Text(),
-    "raw": builder.Array(),
-    "target": builder.ImageFile(),
-  }
   FILES = ("*/*.npy", "*/*.png")
   INSTRUCTIONS = (
     "Put one folder a camera there, with NAME.npy and NAME.png of every photograph, as "
@@ -32,6 +25,13 @@ class RawPairs(builder.Builder):
     "the DNG files of MIT-Adobe FiveK and the NEF files of RAISE"
   )
   NUM_TRAIN, NUM_VALIDATION = 120, 30
+
+  def _features(self):
+    return {
+      "name": tfds.features.Text(),
+      "raw": builder.Array(),
+      "target": builder.ImageFile(),
+    }
 
   def _split_generators(self, dl_manager):
     splits = {}
@@ -100,7 +100,7 @@ def load_pairs(
     height, width = pair.raw.shape[:2]
     if pair.target.shape != (2 * height, 2 * width, 3):
       raise UserError(
-        f"{camera}/{example['name']}: the RAW stack is {height} x {width}, so the "
+        f"{camera}/{example['name'].decode()}: the RAW stack is {height} x {width}, so the "
         f"picture should have twice that, but is {pair.target.shape}"
       )
     pairs.append(pair)
