@@ -19,6 +19,7 @@ import zlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
@@ -247,7 +248,7 @@ def _unflatten(arrays, like, where):
         f"{raw.dtype}{list(raw.shape)} here: it is of another network or optimiser"
       )
     if _is_key(leaf):
-      array = jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
+      array = jax.random.wrap_key_data(array, impl=_implementation(leaf))
     leaves.append(array)
   return jax.tree.unflatten(structure, leaves)
 
@@ -293,6 +294,11 @@ def _reason(error):
     if os.strerror(number) in text:
       return os.strerror(number)
   return textwrap.shorten(text.splitlines()[0], 200, placeholder="...")
+
+
+def _implementation(key):
+  """Returns the generator of a key, which may be abstract."""
+  return jax.random.key_impl(jnp.empty(key.shape, key.dtype))
 
 
 def _is_news(record):

@@ -85,6 +85,8 @@ class FitTest(parameterized.TestCase):
 
     tiny.assert_same_bits(self.fit(batches=never), finished)
     tiny.assert_same_bits(restore(self.run_, "stage", STATE), finished)
+    shapes = jax.eval_shape(lambda: STATE)
+    tiny.assert_same_bits(restore(self.run_, "stage", shapes), finished)
 
   def test_workdir_may_be_relative(self):
     self.run_ = tiny.Run(os.path.relpath(self.workdir))
