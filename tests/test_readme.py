@@ -24,7 +24,7 @@ class ReadmeTest(absltest.TestCase):
     self.assertGreater(float(jnp.max(jnp.abs(names["gradient"]))), 0.0)
 
   def test_files_that_it_names_exist(self):
-    for path in re.findall(r"\]\(([\w./]+)(?:#\w+)?\)", README):
+    for path in re.findall(r"\]\(([\w./]+)(?:#[\w-]+)?\)", README):
       self.assertTrue((ROOT / path).exists(), path)
     for path in re.findall(r"(?:bash|sbatch|apply -f) (launch/[\w.]+)", README):
       self.assertTrue((ROOT / path).exists(), path)
