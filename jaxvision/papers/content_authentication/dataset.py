@@ -100,8 +100,8 @@ def load_pairs(
     height, width = pair.raw.shape[:2]
     if pair.target.shape != (2 * height, 2 * width, 3):
       raise UserError(
-        f"{camera}/{example['name'].decode()}: the RAW stack is {height} x {width}, so the "
-        f"picture should have twice that, but is {pair.target.shape}"
+        f"{camera}/{example['name'].decode()}: the RAW stack is {height} x {width}, so "
+        f"the picture should have twice that, but is {pair.target.shape}"
       )
     pairs.append(pair)
   return pairs
