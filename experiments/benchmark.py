@@ -4,15 +4,17 @@
   python -m experiments.benchmark --papers=content_authentication
   python -m experiments.benchmark --convolutions | --jpeg | --fit
 
-Each paper's forward pass and training step, at the batch of its demo preset: median of
-at least 20 calls after a warm-up, compile time apart, with one thread and with all.
-FLOP/s (as XLA counts them) stand beside the matmul peak measured in the same process.
+Each paper's forward pass and training step, at the batch of its demo preset, and what
+its own `jaxvision/papers/<paper>/speed.py` times: median of at least 20 calls after a
+warm-up, compile time apart, with one thread and with all. FLOP/s (as XLA counts them)
+stand beside the matmul peak measured in the same process.
 Rows that were measured replace those of the same name in results/benchmark.json.
 """
 
 import datetime
 import functools
 import importlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -81,9 +83,14 @@ def random_batch(specification):
 
 
 def stage_rows(paper: str, preset: str, repeats: int) -> list[dict]:
-  """Returns two rows a stage: its network's inference and its training step."""
+  """Returns two rows a stage: its network's inference and its training step.
+
+  A paper that trains no network has no stages, and so no rows.
+  """
   module = importlib.import_module(f"experiments.{paper}")
   rows = []
+  if not hasattr(module, "stages"):
+    return rows
   for stage in module.stages(module.PRESETS[preset]).values():
     state = jax.jit(stage.init)(jax.random.key(0))
     batch = jax.device_put(random_batch(stage.batch))
@@ -103,6 +110,18 @@ def stage_rows(paper: str, preset: str, repeats: int) -> list[dict]:
         }
       )
   return rows
+
+
+def speed_rows(paper: str, repeats: int) -> list[dict]:
+  """Returns the rows of a paper's own `speed.rows(seconds)`, if it has that module.
+
+  `seconds(call)` is the timer that it measures with.
+  """
+  name = f"jaxvision.papers.{paper}.speed"
+  if importlib.util.find_spec(name) is None:
+    return []
+  timer = functools.partial(seconds, repeats=repeats)
+  return importlib.import_module(name).rows(timer)
 
 
 def fit_rows(steps: int = 300) -> list[dict]:
@@ -191,8 +210,10 @@ def table(name: str) -> list[dict]:
     return benchmark_jpeg.rows()
   peak = peak_flops()
   rows = stage_rows(name, _TIMED_PRESET.value, _REPEATS.value)
+  rows += speed_rows(name, _REPEATS.value)
   for row in rows:
-    row["of_peak"] = row["gflops_per_second"] * 1e9 / peak
+    if "gflops_per_second" in row:
+      row["of_peak"] = row["gflops_per_second"] * 1e9 / peak
   return [{"name": "matmul peak", "gflops_per_second": peak / 1e9}, *rows]
 
 

@@ -37,7 +37,7 @@ class Plan:
 
 
 def load_experiment(paper: str, preset: str):
-  """Returns (module, config) of an experiment's preset, or raises UserError."""
+  """Returns (module, config) of an experiment that trains, or raises UserError."""
   name = f"experiments.{paper}"
   try:
     module = importlib.import_module(name)
@@ -50,6 +50,8 @@ def load_experiment(paper: str, preset: str):
     raise UserError(f"--paper={paper}: that module is no experiment")
   if preset not in presets:
     raise UserError(f"--preset={preset}: {paper} has {', '.join(presets)}")
+  if not hasattr(module, "stages"):
+    raise UserError(f"--paper={paper}: it trains no network, so nothing is to plan")
   return module, presets[preset]
 
 

@@ -1,8 +1,12 @@
 """Tests of the benchmark's own arithmetic; none looks at a clock's reading."""
 
+import importlib.machinery
 import json
 import pathlib
+import sys
 import tempfile
+import types
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +43,27 @@ class BenchmarkTest(absltest.TestCase):
     self.assertEqual(kept["fit"]["rows"], [{"name": "new"}])
     self.assertEqual(kept["jpeg"]["rows"], [{"name": "kept"}])
     self.assertEqual(kept["fit"]["jax"], jax.__version__)
+
+  def test_papers_time_themselves_where_they_train_nothing(self):
+    paper = types.ModuleType("experiments.untrained")
+    speed = types.ModuleType("jaxvision.papers.untrained.speed")
+    speed.__spec__ = importlib.machinery.ModuleSpec(speed.__name__, None)
+    calls = []
+    speed.rows = lambda seconds: [
+      {
+        "name": "untrained/solve",
+        "milliseconds": 1e3 * seconds(lambda: calls.append(0)),
+      }
+    ]
+    modules = {paper.__name__: paper, speed.__name__: speed}
+    with mock.patch.dict(sys.modules, modules):
+      self.assertEmpty(benchmark.stage_rows("untrained", "demo", 20))
+      rows = benchmark.speed_rows("untrained", 20)
+    self.assertEqual([row["name"] for row in rows], ["untrained/solve"])
+    self.assertLen(calls, 21)
+
+  def test_papers_need_not_time_themselves(self):
+    self.assertEmpty(benchmark.speed_rows("content_authentication", 20))
 
 
 if __name__ == "__main__":

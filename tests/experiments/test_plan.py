@@ -1,5 +1,9 @@
 """Tests of the planner on a stage whose needs are known."""
 
+import sys
+import types
+from unittest import mock
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -53,6 +57,15 @@ class PlanTest(parameterized.TestCase):
   def test_wrong_names_are_told(self, paper, preset, message):
     with self.assertRaisesRegex(UserError, message):
       plan.load_experiment(paper, preset)
+
+  def test_paper_without_a_network_is_told(self):
+    paper = types.ModuleType("experiments.untrained")
+    paper.PRESETS = {"paper": object()}
+    with (
+      mock.patch.dict(sys.modules, {"experiments.untrained": paper}),
+      self.assertRaisesRegex(UserError, "untrained: it trains no network"),
+    ):
+      plan.load_experiment("untrained", "paper")
 
 
 if __name__ == "__main__":
