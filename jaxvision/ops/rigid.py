@@ -8,6 +8,8 @@ Everything is differentiable at and near the identity.
 import chex
 import jax.numpy as jnp
 
+from jaxvision.ops import procrustes
+
 
 def cross_matrix(vectors: chex.Array) -> chex.Array:
   """Returns [..., 3, 3] matrices W of vectors w [..., 3], with W x = w × x."""
@@ -124,7 +126,11 @@ def log_transform(transforms: chex.Array) -> chex.Array:
 
 
 def fit(
-  source: chex.Array, target: chex.Array, weights: chex.Array | None = None
+  source: chex.Array,
+  target: chex.Array,
+  weights: chex.Array | None = None,
+  *,
+  covariance_weight_power: float = 1.0,
 ) -> chex.Array:
   """Returns the rigid transforms that minimise Σ w |T source - target|².
 
@@ -135,38 +141,18 @@ def fit(
     source: [..., N, 3] points.
     target: [..., N, 3] their correspondences.
     weights: [..., N] ≥ 0; all 1 when None.
+    covariance_weight_power: see `procrustes.procrustes`.
 
   Returns:
     [..., 4, 4] transforms of source onto target.
 
   Source: Kabsch, A solution for the best rotation to relate two sets of vectors, 1976.
   """
-  chex.assert_type([source, target], float)
-  chex.assert_equal_shape([source, target])
   chex.assert_axis_dimension(source, -1, 3)
-  if weights is None:
-    weights = jnp.ones_like(source[..., 0])
-  chex.assert_shape(weights, source.shape[:-1])
-
-  total = jnp.sum(weights, axis=-1, keepdims=True)
-  share = (weights / jnp.where(total > 0, total, 1.0))[..., None]
-  source_mean = jnp.sum(share * source, axis=-2, keepdims=True)
-  target_mean = jnp.sum(share * target, axis=-2, keepdims=True)
-  covariance = jnp.einsum(
-    "...ni,...nj->...ij",
-    share * (target - target_mean),
-    source - source_mean,
-    precision="highest",
+  rotation, translation = procrustes.procrustes(
+    source, target, weights, covariance_weight_power=covariance_weight_power
   )
-  # Decides the directions without any extent, and is lost in the rounding of others.
-  extent = jnp.linalg.norm(covariance, axis=(-2, -1), keepdims=True)
-  hint = jnp.finfo(source.dtype).eps * jnp.where(extent > 0, extent, 1.0)
-  u, _, v = jnp.linalg.svd(covariance + hint * jnp.eye(3, dtype=source.dtype))
-  sign = jnp.where(jnp.linalg.det(u) * jnp.linalg.det(v) < 0, -1.0, 1.0)
-  last = jnp.concatenate([u[..., :2], u[..., 2:] * _lift(sign)], axis=-1)
-  rotation = jnp.matmul(last, v, precision="highest")
-  moved = jnp.matmul(source_mean, jnp.swapaxes(rotation, -1, -2), precision="highest")
-  return transform(rotation, (target_mean - moved)[..., 0, :])
+  return transform(rotation, translation)
 
 
 def _lift(scalars):
