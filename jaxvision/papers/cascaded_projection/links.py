@@ -1,0 +1,142 @@
+"""Where projections go: pairs of layers between which channels are compressed (M8)."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+
+from jaxvision.errors import UserError
+from jaxvision.nn.resnet import ResNet
+from jaxvision.nn.vgg import VGG
+
+
+@dataclasses.dataclass(frozen=True)
+class Tap:
+  """A place where the network's features are looked at.
+
+  Attributes:
+    path: of the module whose output it is, "conv2_1" or "layer1_0".
+    relu: whether the module's output has yet to pass a ReLU.
+  """
+
+  path: str
+  relu: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+  """A layer whose output channels are projected, and the layer that takes them up.
+
+  Attributes:
+    producer: path of the convolution, layer i; it names the projection.
+    consumer: path of layer i + 1, a convolution or a dense layer.
+    tap: where the reconstruction error of P_i is taken.
+    round: number of the round in which P_i is optimised, from 0.
+  """
+
+  producer: str
+  consumer: str
+  tap: Tap
+  round: int = 0
+
+
+def links_of(model: nn.Module) -> tuple[Link, ...]:
+  """Returns every pair of a network that can be compressed.
+
+  VGG: every convolution and the layer after it, the error taken at that layer's
+  output. Residual networks: the convolutions inside a block, but never its last one
+  nor the skip path, the error taken at the block's output after the addition; in a
+  bottleneck the second pair has its turn after the first.
+
+  Args:
+    model: a `VGG` or `ResNet` without normalisation.
+  """
+  if model.norm:
+    raise ValueError("fold the batch normalisations first: projections do not commute")
+  if isinstance(model, VGG):
+    return _vgg_links(model)
+  if isinstance(model, ResNet):
+    return _resnet_links(model)
+  raise TypeError(f"no links are known for a {type(model).__name__}")
+
+
+def _vgg_links(model: VGG) -> tuple[Link, ...]:
+  layers = [
+    f"conv{number}_{index}"
+    for number, stage in enumerate(model.stages, start=1)
+    for index in range(1, len(stage) + 1)
+  ]
+  first_dense = f"fc{8 - len(model.hidden)}"
+  consumers = [*layers[1:], first_dense]
+  return tuple(
+    Link(producer, consumer, Tap(consumer, relu=consumer != "fc8"))
+    for producer, consumer in zip(layers, consumers, strict=True)
+  )
+
+
+def _resnet_links(model: ResNet) -> tuple[Link, ...]:
+  links = []
+  inside = 1 if model.kind == "basic" else 2
+  for stage, count in enumerate(model.blocks, start=1):
+    for index in range(count):
+      block = f"layer{stage}_{index}"
+      links += [
+        Link(f"{block}/conv{n}", f"{block}/conv{n + 1}", Tap(block), round=n - 1)
+        for n in range(1, inside + 1)
+      ]
+  return tuple(links)
+
+
+def taps_of(links: Sequence[Link]) -> tuple[Tap, ...]:
+  """Returns the taps of links, each once, in their order."""
+  return tuple(dict.fromkeys(link.tap for link in links))
+
+
+def final_taps(links: Sequence[Link]) -> tuple[Tap, ...]:
+  """Returns the taps whose features no projection shortens: those of M9's relaxation.
+
+  In a chain that is the tap behind its last projection; in a residual network the
+  outputs of all blocks.
+  """
+  producers = {link.producer for link in links}
+  return tuple(tap for tap in taps_of(links) if tap.path not in producers)
+
+
+def ranks(
+  links: Sequence[Link], widths: Mapping[str, int], ratio: float | Mapping[str, float]
+) -> dict[str, int]:
+  """Returns r_i for every producer, floor(ratio c) and at least 1.
+
+  Args:
+    links: to compress.
+    widths: output channels of each producer.
+    ratio: share of the channels that stays, in (0, 1], or one for each producer.
+
+  Raises:
+    UserError: a ratio is outside of (0, 1].
+  """
+  chosen = {}
+  for link in links:
+    share = ratio[link.producer] if isinstance(ratio, Mapping) else ratio
+    if not 0 < share <= 1:
+      raise UserError(f"{link.producer}: ratio {share} is not in (0, 1]")
+    # 1 / 3 of 48 is 16, not 15.99...
+    chosen[link.producer] = max(1, int(share * widths[link.producer] + 1e-6))
+  return chosen
+
+
+def widths_of(params: Mapping[str, Any], links: Sequence[Link]) -> dict[str, int]:
+  """Returns the output channels of each link's producer.
+
+  Args:
+    params: nested parameters, arrays or shapes.
+    links: the links.
+  """
+  widths = {}
+  for link in links:
+    layer = params
+    for part in link.producer.split("/"):
+      layer = layer[part]
+    widths[link.producer] = layer["kernel"].shape[-1]
+  return widths
