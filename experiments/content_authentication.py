@@ -128,16 +128,16 @@ _DEMO = Config(
 PRESETS = {
   "smoke": dataclasses.replace(
     _DEMO,
-    validation_patches=2,
-    fidelity_patches=2,
+    validation_patches=1,
+    fidelity_patches=1,
     unet_features=(4, 8),
-    fan_filters=(4, 8),
+    fan_filters=(4,),
     fan_dense=(),
     develop_steps=3,
     develop_batch=2,
     develop_validate_every=3,
     develop_validation_size=16,
-    develop_validation_patches=2,
+    develop_validation_patches=1,
     steps=2,
     batch=2,
     size=16,
@@ -309,7 +309,7 @@ def develop(config: Config, run, pairs: dict[str, list[data.Pair]]) -> State:
 
   def validate(state: State) -> dict[str, float]:
     networks = {"nip": state.params}, state.model_state
-    measures = evaluator(config, "fixed").fidelity(*networks, patches)
+    measures = evaluator(workflow(config)).fidelity(*networks, patches)
     history.add(int(state.step), measures["loss"])
     return measures
 
@@ -329,10 +329,8 @@ def develop(config: Config, run, pairs: dict[str, list[data.Pair]]) -> State:
   return state
 
 
-@functools.cache
-def evaluator(config: Config, mode: str) -> evaluation.Evaluator:
-  """Returns what measures the networks of a mode, compiled once for all of them."""
-  return evaluation.Evaluator(workflow(config, mode))
+# Compiled once for all the trainings that share networks and channel.
+evaluator = functools.cache(evaluation.Evaluator)
 
 
 def restore_networks(config: Config, run, name: str, mode: str) -> tuple[dict, dict]:
@@ -352,13 +350,9 @@ def evaluate(config: Config, run) -> None:
   claims.claim_jpegs(run, evaluation.compare_jpegs(pictures))
 
   developed = patches(per_image=config.fidelity_patches, size=config.size, seed=1)
-  flow, device = workflow(config), camera_of(config)
+  flow = workflow(config)
   claims.claim_initial_pipelines(
-    run,
-    *(
-      evaluation.initial_inet(flow, device, developed, random_init=random_init)
-      for random_init in (False, True)
-    ),
+    run, *evaluation.initial_inets(flow, camera_of(config), developed)
   )
 
   rows = []
@@ -366,7 +360,7 @@ def evaluate(config: Config, run) -> None:
     size, count = patch_size(config, mode), config.validation_patches
     judged = patches(per_image=count, size=size, seed=2)
     networks = restore_networks(config, run, name, mode)
-    measure = evaluator(config, mode)
+    measure = evaluator(workflow(config, mode))
     codecs = evaluation.CODECS if mode != "no_channel" else (evaluation.DJPEG,)
     confusion = {codec: measure.confusion(*networks, judged, codec) for codec in codecs}
     row = {"mode": mode, "weight": weight, "seed": seed, "confusion": confusion}
@@ -387,9 +381,10 @@ def evaluate(config: Config, run) -> None:
   seen = {}
   for mode, name in (("fixed", f"fixed-{seed}"), ("joint", f"joint-{main:g}-{seed}")):
     networks = restore_networks(config, run, name, mode)
-    seen[titles[mode]] = evaluator(config, mode).examine(
-      *networks, photograph["raw"][0], tile=config.size
+    photographs = evaluator(flow).examine(
+      *networks, photograph["raw"], tile=config.size
     )
+    seen[titles[mode]] = photographs[0]
   figures.keep_photograph(run, seen, photograph["target"][0], flow.classes)
 
 
@@ -402,7 +397,7 @@ def predict(config: Config, run, inputs) -> None:
   photographs = prediction.read_photographs(inputs, config.size)
   name = f"joint-{config.weights[0]:g}-{config.seeds[0]}"
   params, _ = restore_networks(config, run, name, "joint")
-  judge = functools.partial(evaluator(config, "joint").judge, params)
+  judge = functools.partial(evaluator(workflow(config)).judge, params)
   classes = workflow(config).classes
   predictions = []
   for path, photograph in zip(inputs, photographs, strict=True):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxvision.nn.activations import leaky_relu
 from jaxvision.nn.convolution import Conv, ConvTranspose
+from jaxvision.ops.pooling import max_pool
 
 
 class UNet(nn.Module):
@@ -48,7 +49,7 @@ class UNet(nn.Module):
     skips = []
     for level, features in enumerate(self.features):
       if level:
-        x = nn.max_pool(x, (2, 2), (2, 2))
+        x = max_pool(x)
       x = self._block(x, features, level + 1)
       skips.append(x)
     skips.pop()

@@ -12,6 +12,7 @@ _HOME = {
   "State": "state",
   "fit": "loop",
   "gradient_step": "steps",
+  "jit_once": "once",
   "mixed_precision": "precision",
   "restore": "loop",
   "sequence": "steps",

@@ -261,7 +261,8 @@ class PredictionTest(parameterized.TestCase):
     photograph[:16, 16:32] = 1.0  # one of two whole tiles of 16
 
     def judge(tiles):
-      return 100.0 * jnp.stack([tiles.mean((1, 2, 3)), 0.5 - tiles.mean((1, 2, 3))], -1)
+      brightness = tiles.mean((1, 2, 3))
+      return jnp.stack([brightness, 1 - brightness], axis=-1)
 
     probabilities = prediction.judge_photograph(judge, photograph, 16)
     np.testing.assert_allclose(probabilities, [0.5, 0.5], atol=1e-6)

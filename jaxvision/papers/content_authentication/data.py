@@ -17,6 +17,7 @@ import numpy as np
 from jaxvision.data.photographs import photographs
 from jaxvision.errors import UserError
 from jaxvision.papers.content_authentication import camera as cameras
+from jaxvision.train import jit_once
 
 TRAIN_PHOTOGRAPHS = (
   "astronaut",
@@ -63,11 +64,11 @@ def simulate_pairs(
     low_pass: blur by lens and optical filter, in pixels; see camera.simulate.
     shape: height and width of the part around the centre that is taken, even.
   """
-  crops = jnp.asarray(crop_photographs(names, shape), jnp.float32) / 255
+  crops = crop_photographs(names, shape).astype(np.float32) / 255
   take = functools.partial(cameras.simulate, camera=camera, low_pass=low_pass)
-  raw, target = jax.jit(take)(crops, key=key)
-  raw = np.asarray(jnp.round(65535 * raw)).astype(np.uint16)
-  target = np.asarray(jnp.round(255 * target)).astype(np.uint8)
+  raw, target = jit_once(take)(crops, key=key)
+  raw = np.round(65535 * np.asarray(raw)).astype(np.uint16)
+  target = np.round(255 * np.asarray(target)).astype(np.uint8)
   return [Pair(*arrays) for arrays in zip(raw, target, strict=True)]
 
 

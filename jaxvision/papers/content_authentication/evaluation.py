@@ -15,6 +15,7 @@ from jaxvision.papers.content_authentication import channel, pipelines
 from jaxvision.papers.content_authentication.camera import Camera
 from jaxvision.papers.content_authentication.prediction import judge_photograph
 from jaxvision.papers.content_authentication.workflow import Workflow
+from jaxvision.train import jit_once
 
 DJPEG = "dJPEG"
 CODECS = (DJPEG, "4:4:4", "4:2:0")
@@ -33,16 +34,20 @@ class Evaluator:
 
   Attributes:
     workflow: what is measured.
-    judge: its `judge`, compiled.
+    judge: (params, received) -> [K B, K] probabilities, compiled.
   """
 
   def __init__(self, workflow: Workflow):
     self.workflow = workflow
-    self._develop = jax.jit(workflow.develop)
+    self._develop = jax.jit(
+      lambda nip, constants, raw: workflow.develop({"nip": nip}, constants, raw)
+    )
     self._manipulate = jax.jit(workflow.manipulate)
     self._shrink = jax.jit(workflow.shrink)
     self._compress = jax.jit(workflow.compress)
-    self.judge = jax.jit(workflow.judge)
+    self.judge = jax.jit(
+      lambda params, received: jax.nn.softmax(workflow.judge(params, received))
+    )
 
   def fidelity(
     self, params: dict, constants: dict, patches: Mapping[str, np.ndarray]
@@ -56,7 +61,7 @@ class Evaluator:
     """
     measures = []
     for batch in _batches(patches):
-      developed = self._develop(params, constants, batch["raw"])
+      developed = self._develop(params["nip"], constants, batch["raw"])
       measures.append(_fidelity(developed, batch["target"]))
     return {
       name: float(np.mean(np.concatenate([batch[name] for batch in measures])))
@@ -103,7 +108,7 @@ class Evaluator:
       "developed" [B, 2h, 2w, 3], "published" [K, B, 2h, 2w, 3], "received" [K, B, h,
       w, 3] and "probabilities" [K, B, K].
     """
-    developed = self._develop(params, constants, raw)
+    developed = self._develop(params["nip"], constants, raw)
     published = self._manipulate(developed)
     shrunk = self._shrink(published)
     if codec == DJPEG:
@@ -111,7 +116,7 @@ class Evaluator:
     else:
       quality = int(self.workflow.quality)
       received = channel.compress_with_libjpeg(np.asarray(shrunk), quality, codec)
-    probabilities = jax.nn.softmax(self.judge(params, received))
+    probabilities = self.judge(params, received)
     by_version = {
       "published": published,
       "received": received,
@@ -125,49 +130,57 @@ class Evaluator:
 
   def examine(
     self, params: dict, constants: dict, raw: np.ndarray, *, tile: int
-  ) -> dict[str, np.ndarray]:
-    """Returns what becomes of one photograph, judged tile by tile.
+  ) -> list[dict[str, np.ndarray]]:
+    """Returns what becomes of photographs, judged tile by tile.
 
     Args:
       params: {"nip": ..., "fan": ...}.
       constants: the pipeline's.
-      raw: [h, w, 4].
+      raw: [B, h, w, 4].
       tile: see prediction.judge_photograph.
 
     Returns:
-      As `follow`, without the axis of the batch.
+      For each photograph what `follow` returns, without the axis of the batch.
     """
-    seen = self.follow(params, constants, raw[None])
+    seen = self.follow(params, constants, raw)
     judge = functools.partial(self.judge, params)
-    received = seen["received"][:, 0]
-    probabilities = [judge_photograph(judge, one, tile) for one in received]
-    return {
-      "developed": seen["developed"][0],
-      "published": seen["published"][:, 0],
-      "received": received,
-      "probabilities": np.stack(probabilities),
-    }
+    photographs = []
+    for number, developed in enumerate(seen["developed"]):
+      received = seen["received"][:, number]
+      probabilities = [judge_photograph(judge, one, tile) for one in received]
+      photographs.append(
+        {
+          "developed": developed,
+          "published": seen["published"][:, number],
+          "received": received,
+          "probabilities": np.stack(probabilities),
+        }
+      )
+    return photographs
 
 
-def initial_inet(
-  workflow: Workflow,
-  camera: Camera,
-  patches: Mapping[str, np.ndarray],
-  *,
-  random_init: bool,
-) -> float:
-  """Returns the PSNR, in dB, of an INet that was not trained.
+def initial_inets(
+  workflow: Workflow, camera: Camera, patches: Mapping[str, np.ndarray]
+) -> tuple[float, float]:
+  """Returns the PSNR, in dB, of INets that were not trained.
 
   Args:
     workflow: whose pipeline INet takes the place of.
     camera: that took the patches.
     patches: see Evaluator.fidelity.
-    random_init: whether INet starts from noise instead of its known constants.
+
+  Returns:
+    Of the INet that knows the camera's constants, and of one that starts from noise.
   """
-  inet = pipelines.INet(camera.pattern, camera.color_matrix, random_init=random_init)
-  workflow = dataclasses.replace(workflow, nip=inet)
-  networks = workflow.quick_init(jax.random.key(0), patches["raw"][:1])
-  return Evaluator(workflow).fidelity(*networks, patches)["psnr"]
+  inet = pipelines.INet(camera.pattern, camera.color_matrix)
+  evaluator = Evaluator(dataclasses.replace(workflow, nip=inet))
+  measured = []
+  for random_init in (False, True):
+    initial = dataclasses.replace(inet, random_init=random_init)
+    variables = jit_once(initial.init)(jax.random.key(0), patches["raw"][:1])
+    networks = {"nip": variables["params"]}, {"constants": variables["constants"]}
+    measured.append(evaluator.fidelity(*networks, patches)["psnr"])
+  return tuple(measured)
 
 
 def accuracy(counts: np.ndarray) -> float:
@@ -201,7 +214,10 @@ def compare_jpegs(
 
 
 def _mean_psnr(a: chex.Array, b: chex.Array) -> float:
-  return float(jnp.mean(psnr(jnp.asarray(a), jnp.asarray(b))))
+  return float(np.mean(_psnr(a, b)))
+
+
+_psnr = jax.jit(psnr)
 
 
 @jax.jit

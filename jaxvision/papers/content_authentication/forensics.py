@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxvision.nn.activations import leaky_relu
 from jaxvision.nn.constrained import ConstrainedConv
 from jaxvision.nn.convolution import Conv
+from jaxvision.ops.pooling import max_pool
 
 _GLOROT = nn.initializers.glorot_uniform()
 
@@ -39,7 +40,7 @@ class FAN(nn.Module):
     x = ConstrainedConv(name="residual")(images)
     for index, filters in enumerate(self.filters, start=1):
       x = leaky_relu(Conv(filters, (5, 5), kernel_init=_GLOROT, name=f"conv{index}")(x))
-      x = nn.max_pool(x, (2, 2), (2, 2))
+      x = max_pool(x)
     x = leaky_relu(
       Conv(self.filters[-1], (1, 1), kernel_init=_GLOROT, name="conv_final")(x)
     )

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 
 import chex
-import jax
 import numpy as np
 from etils import epath
 
@@ -45,7 +44,7 @@ def judge_photograph(
   is not looked at.
 
   Args:
-    judge: [B, tile, tile, 3] in [0, 1] to logits [B, K].
+    judge: [B, tile, tile, 3] in [0, 1] to probabilities [B, K].
     photograph: [H, W, 3] in [0, 1], as it was received: small and compressed.
     tile: side of a tile, a multiple of 8.
   """
@@ -60,7 +59,7 @@ def judge_photograph(
     # One shape for all calls, so that one compilation serves.
     padded = np.zeros((BATCH, tile, tile, 3), np.float32)
     padded[: len(some)] = some
-    total += np.sum(jax.nn.softmax(judge(padded))[: len(some)], axis=0)
+    total += np.sum(np.asarray(judge(padded))[: len(some)], axis=0)
   return total / len(tiles)
 
 

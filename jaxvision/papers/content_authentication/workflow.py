@@ -11,6 +11,7 @@ import jax
 from jaxvision.ops import jpeg
 from jaxvision.papers.content_authentication import channel, manipulations, pipelines
 from jaxvision.papers.content_authentication.forensics import FAN
+from jaxvision.train import jit_once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,14 +60,8 @@ class Workflow:
 
   @functools.cached_property
   def quick_init(self) -> Callable[[chex.PRNGKey, chex.Array], tuple[dict, dict]]:
-    """`init`, compiled at once for all networks.
-
-    Random numbers compile slowly and here run only once: on a CPU they are compiled
-    without optimisation.
-    """
-    is_cpu = jax.default_backend() == "cpu"
-    options = {"xla_backend_optimization_level": 0} if is_cpu else {}
-    return jax.jit(self.init, compiler_options=options)
+    """`init`, compiled at once for all networks."""
+    return jit_once(self.init)
 
   def develop(self, params: dict, constants: dict, raw: chex.Array) -> chex.Array:
     """Returns [B, 2h, 2w, 3] developed images, not clipped."""

@@ -1,0 +1,20 @@
+"""Compilation for what runs once."""
+
+from collections.abc import Callable
+
+import jax
+
+
+def jit_once(function: Callable, **options) -> Callable:
+  """Returns `jax.jit(function)`, on a CPU compiled without optimisation.
+
+  For initial parameters and made data: on one core XLA takes a second to compile the
+  drawing of random numbers, so a fifth of it, and the result runs half as fast.
+
+  Args:
+    function: as `jax.jit` takes it.
+    **options: of `jax.jit`.
+  """
+  is_cpu = jax.default_backend() == "cpu"
+  level = {"xla_backend_optimization_level": 0} if is_cpu else None
+  return jax.jit(function, compiler_options=level, **options)
