@@ -1,0 +1,307 @@
+"""The maximum-a-posteriori estimate: Riemannian L-BFGS on N Birkhoff polytopes.
+
+The N maps are one point of the product manifold: inner products are summed over them.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxvision.ops import assignment, birkhoff
+from jaxvision.papers.permutation_sync import spectral
+from jaxvision.papers.permutation_sync.problem import (
+  Problem,
+  components,
+  energy_and_gradient,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SolverConfig:
+  """Of the solver.
+
+  Attributes:
+    memory: pairs that L-BFGS keeps; 0 is Riemannian gradient descent.
+    iterations: at most that many.
+    halvings: of the step, in one line search.
+    armijo: share of the slope that a step must gain.
+    largest_change: of an entry's logarithm in the first trial. Without this bound
+      exp(V / X) saturates and iterates leave the interior.
+    cautious: a pair is kept where <s, y> ≥ cautious |grad| <s, s>.
+    tolerance: iterations end at a smaller decrease, relative to U and at least to a
+      thousandth of Σ |P_ij|²: what float32 resolves.
+    gradient_tolerance: they end at a smaller norm of the gradient.
+    infeasible: a trial is refused whose sums are further from 1.
+    sweeps: of Sinkhorn in a retraction.
+    sinkhorn_tolerance: at which they end.
+    mixture: share of the centre in the start.
+  """
+
+  memory: int = 10
+  iterations: int = 150
+  halvings: int = 25
+  armijo: float = 1e-4
+  largest_change: float = 4.0
+  cautious: float = 1e-4
+  tolerance: float = 1e-7
+  gradient_tolerance: float = 1e-6
+  infeasible: float = 1e-3
+  sweeps: int = 60
+  sinkhorn_tolerance: float = 1e-6
+  mixture: float = 0.5
+
+
+DEFAULT = SolverConfig()
+
+
+class Solution(NamedTuple):
+  """What `solve` finds.
+
+  Attributes:
+    points: [N, n, n] X, doubly stochastic.
+    permutations: [N, n, n] nearest to them, of 0 and 1.
+    energy: U at X.
+    energies: [iterations + 1] U at the start and after each iteration; it stays at its
+      last value when the iterations end sooner.
+    iterations: that were made.
+    converged: False where the iterations ran out.
+    infeasibility: largest distance of a sum of rows or columns of X from 1.
+    components: number of connected components. Maps between images of different ones
+      mean nothing: above 1, split the problem (`synchronization.synchronize` does).
+  """
+
+  points: chex.Array
+  permutations: chex.Array
+  energy: chex.Array
+  energies: chex.Array
+  iterations: chex.Array
+  converged: chex.Array
+  infeasibility: chex.Array
+  components: chex.Array
+
+
+class _State(NamedTuple):
+  points: chex.Array
+  energy: chex.Array
+  gradient: chex.Array  # Riemannian
+  steps: chex.Array  # [memory, N, n, n] s, the latest last
+  changes: chex.Array  # [memory, N, n, n] y
+  count: chex.Array  # of the pairs that are valid
+  previous: chex.Array  # step length of the last iteration
+  energies: chex.Array
+  iteration: chex.Array
+  goes_on: chex.Array
+  converged: chex.Array
+
+
+class _Trial(NamedTuple):
+  length: chex.Array
+  halvings: chex.Array
+  points: chex.Array
+  energy: chex.Array
+  gradient: chex.Array  # Euclidean
+  is_accepted: chex.Array
+
+
+def solve(problem: Problem, num_nodes: int, config: SolverConfig = DEFAULT) -> Solution:
+  """Returns the MAP estimate of the absolute permutations, started from MatchEIG.
+
+  A pure function: it jits whole, with `num_nodes` and `config` static, and vmaps over
+  problems of one size.
+
+  Args:
+    problem: edges [M, 2] and matches [M, n, n] of a connected graph.
+    num_nodes: N.
+    config: of the solver.
+
+  Source: sections 4 and 5; M10-M12.
+  """
+  start = spectral.absolute_maps(problem, num_nodes)
+  return solve_from(birkhoff.soften(start, config.mixture), problem, config)
+
+
+def solve_from(
+  points: chex.Array, problem: Problem, config: SolverConfig = DEFAULT
+) -> Solution:
+  """Returns the MAP estimate as `solve` does, from another start.
+
+  Args:
+    points: [N, n, n] doubly stochastic; not permutations, from which nothing moves.
+    problem: of N images with n key points.
+    config: of the solver.
+  """
+  size = points.shape[-1]
+  chex.assert_shape(points, (None, size, size))
+  chex.assert_shape([problem.matches, problem.edges], [(None, size, size), (None, 2)])
+  chex.assert_type([points, problem.matches, problem.edges], [float, float, int])
+  state = jax.lax.while_loop(
+    lambda state: state.goes_on,
+    lambda state: _iterate(state, problem, config),
+    _start(points, problem, config),
+  )
+  last = jnp.minimum(jnp.arange(config.iterations + 1), state.iteration)
+  return Solution(
+    points=state.points,
+    permutations=assignment.permutation(state.points),
+    energy=state.energy,
+    energies=state.energies[last],
+    iterations=state.iteration,
+    converged=state.converged,
+    infeasibility=jnp.max(birkhoff.infeasibility(state.points)),
+    components=components(problem.edges, points.shape[0])[1],
+  )
+
+
+def _start(points, problem, config):
+  value, euclidean = energy_and_gradient(points, problem)
+  gradient = birkhoff.riemannian_gradient(points, euclidean)
+  memory = jnp.zeros((config.memory, *points.shape), points.dtype)
+  return _State(
+    points=points,
+    energy=value,
+    gradient=gradient,
+    steps=memory,
+    changes=memory,
+    count=jnp.zeros((), jnp.int32),
+    previous=1 / (_norm(points, gradient) + birkhoff.LEAST),
+    energies=jnp.zeros(config.iterations + 1, points.dtype).at[0].set(value),
+    iteration=jnp.zeros((), jnp.int32),
+    goes_on=jnp.isfinite(value) & (config.iterations > 0),
+    converged=jnp.zeros((), bool),
+  )
+
+
+def _iterate(state, problem, config):
+  point, gradient = state.points, state.gradient
+  direction = -gradient
+  if config.memory:
+    direction = -_inverse_hessian(state)
+  slope = _inner(point, direction, gradient)
+  norm = _norm(point, gradient)
+  is_descent = slope < -1e-8 * norm * _norm(point, direction)
+  direction = jnp.where(is_descent, direction, -gradient)
+  count = jnp.where(is_descent, state.count, 0)
+  slope = jnp.where(is_descent, slope, -jnp.square(norm))
+
+  # Quasi-Newton steps have length 1. Steps along the gradient begin at twice the length
+  # that was good last time, and the very first has unit length.
+  length = jnp.where(count > 0, 1.0, state.previous)
+  change = jnp.max(jnp.abs(direction) / point)
+  length = jnp.minimum(length, config.largest_change / (change + birkhoff.LEAST))
+  trial = _search(point, direction, slope, length, state.energy, problem, config)
+  accepted = trial.is_accepted
+
+  at = birkhoff.projector(trial.points)
+  fields = [trial.points * trial.gradient, trial.length * direction, gradient]
+  stack = jnp.concatenate([jnp.stack(fields), state.steps, state.changes])
+  projected = birkhoff.project_all(at, stack)
+  new_gradient, step, carried = projected[:3]
+  steps, changes = jnp.split(projected[3:], 2)
+  difference = new_gradient - carried
+  curvature = _inner(trial.points, step, difference)
+  length_squared = _inner(trial.points, step, step)
+  is_kept = curvature >= config.cautious * norm * length_squared
+  is_kept &= curvature > 0
+  if config.memory:
+    steps = jnp.where(is_kept, _push(steps, step), steps)
+    changes = jnp.where(is_kept, _push(changes, difference), changes)
+    count = jnp.minimum(count + is_kept, config.memory)
+
+  resolved = jnp.maximum(trial.energy, 1e-3 * jnp.sum(jnp.square(problem.matches)))
+  is_still = state.energy - trial.energy < config.tolerance * resolved
+  is_flat = _norm(trial.points, new_gradient) < config.gradient_tolerance
+  # A line search that failed along the gradient itself has nothing left to try.
+  is_stuck = ~accepted & (count == 0)
+  iteration = state.iteration + 1
+  converged = (accepted & (is_still | is_flat)) | is_stuck
+  value = jnp.where(accepted, trial.energy, state.energy)
+  return _State(
+    points=jnp.where(accepted, trial.points, point),
+    energy=value,
+    gradient=jnp.where(accepted, new_gradient, gradient),
+    steps=jnp.where(accepted, steps, state.steps),
+    changes=jnp.where(accepted, changes, state.changes),
+    count=jnp.where(accepted, count, 0),
+    # With an empty memory the next trial may be longer than this step was.
+    previous=jnp.where(accepted, 2 * trial.length, 1 / (norm + birkhoff.LEAST)),
+    energies=state.energies.at[iteration].set(value),
+    iteration=iteration,
+    goes_on=~converged & (iteration < config.iterations),
+    converged=converged,
+  )
+
+
+def _search(point, direction, slope, length, energy, problem, config):
+  """Halves the step until the energy falls enough; returns the last trial."""
+
+  def evaluate(length, halvings):
+    points = birkhoff.retract(
+      point,
+      length * direction,
+      sweeps=config.sweeps,
+      tolerance=config.sinkhorn_tolerance,
+    )
+    value, gradient = energy_and_gradient(points, problem)
+    is_lower = value <= energy + config.armijo * length * slope
+    is_feasible = jnp.max(birkhoff.infeasibility(points)) <= config.infeasible
+    accepted = is_lower & is_feasible & (value < energy)
+    return _Trial(length, halvings, points, value, gradient, accepted)
+
+  # The trial that is accepted is the one that was judged, bit for bit.
+  never = _Trial(
+    2 * length,
+    jnp.full((), -1, jnp.int32),
+    point,
+    jnp.full_like(energy, jnp.inf),
+    jnp.zeros_like(point),
+    jnp.zeros((), bool),
+  )
+  return jax.lax.while_loop(
+    lambda trial: ~trial.is_accepted & (trial.halvings < config.halvings),
+    lambda trial: evaluate(0.5 * trial.length, trial.halvings + 1),
+    never,
+  )
+
+
+def _inverse_hessian(state):
+  """Returns H grad by the two-loop recursion; all vectors are tangent at the point."""
+  memory = state.steps.shape[0]
+  is_valid = jnp.arange(memory) >= memory - state.count
+  inner = jax.vmap(_inner, (None, 0, 0))
+  curvatures = inner(state.points, state.steps, state.changes)
+  # Transport is no isometry: a pair may have lost its positive curvature.
+  is_valid &= curvatures > 0
+  inverses = jnp.where(is_valid, 1 / jnp.where(is_valid, curvatures, 1.0), 0.0)
+
+  def backward(vector, pair):
+    step, change, inverse = pair
+    alpha = inverse * _inner(state.points, step, vector)
+    return vector - alpha * change, alpha
+
+  pairs = state.steps, state.changes, inverses
+  vector, alphas = jax.lax.scan(backward, state.gradient, pairs, reverse=True)
+  squares = inner(state.points, state.changes, state.changes)
+  latest = jnp.max(jnp.where(is_valid, jnp.arange(memory), -1))
+  scale = jnp.where(latest >= 0, curvatures[latest] / squares[latest], 1.0)
+
+  def forward(vector, pair):
+    step, change, inverse, alpha = pair
+    beta = inverse * _inner(state.points, change, vector)
+    return vector + (alpha - beta) * step, None
+
+  return jax.lax.scan(forward, scale * vector, (*pairs, alphas))[0]
+
+
+def _push(history, latest):
+  return jnp.concatenate([history[1:], latest[None]])
+
+
+def _inner(point, one, other):
+  return jnp.sum(birkhoff.inner(point, one, other))
+
+
+def _norm(point, vector):
+  return jnp.sqrt(_inner(point, vector, vector))
