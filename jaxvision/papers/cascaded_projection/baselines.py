@@ -4,6 +4,7 @@ Pruning and PCA are projections too and are baked by the same code; the factoris
 re-projects, which takes one more 1 x 1 convolution a layer.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,20 +59,9 @@ def principal_projections(
     ranks: r by layer.
     batch_size: images at once.
   """
-  taps = tuple(Tap(name) for name in ranks)
-
-  @jax.jit
-  def moments(images):
-    _, outputs = network.run(model, params, images, taps=taps)
-    flat = {tap.path: o.reshape(-1, o.shape[-1]) for tap, o in outputs.items()}
-    return {
-      path: (jnp.float32(len(o)), jnp.sum(o, axis=0), o.T @ o)
-      for path, o in flat.items()
-    }
-
   total = None
   for start in range(0, len(images), batch_size):
-    new = moments(images[start : start + batch_size])
+    new = _moments(model, tuple(ranks), params, images[start : start + batch_size])
     total = new if total is None else jax.tree.map(jnp.add, total, new)
   projections = {}
   for name, rank in ranks.items():
@@ -80,6 +70,17 @@ def principal_projections(
     covariance = second / count - jnp.outer(mean, mean)
     projections[name], _ = svd.principal_axes(covariance, rank)
   return projections
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _moments(model, layers, params, images):
+  """Returns {layer: (count, sum, sum of outer products)} of outputs by position."""
+  taps = [Tap(layer) for layer in layers]
+  _, outputs = network.run(model, params, images, taps=taps)
+  flat = {tap.path: o.reshape(-1, o.shape[-1]) for tap, o in outputs.items()}
+  return {
+    path: (jnp.float32(len(o)), jnp.sum(o, axis=0), o.T @ o) for path, o in flat.items()
+  }
 
 
 def factorise(

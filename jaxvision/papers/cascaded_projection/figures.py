@@ -92,7 +92,7 @@ def compression_figure(
   figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.1), layout="constrained")
   whole = np.mean([r["accuracy"] for r in rows if r["method"] == "uncompressed"])
   left.axhline(100 * whole, color="#222222", linewidth=1, linestyle="--")
-  left.text(2, 100 * whole - 4.5, "uncompressed", fontsize=8, color="#222222")
+  left.text(99, 100 * whole + 1, "uncompressed", fontsize=8, ha="right")
   for method in dict.fromkeys(row["method"] for row in curve):
     mine = sorted(
       (r for r in curve if r["method"] == method), key=lambda r: r["flops_left"]
@@ -106,11 +106,11 @@ def compression_figure(
       markersize=4,
     )
   left.set_xlim(0, 100)
-  left.set_ylim(0, 104)
+  left.set_ylim(0, 106)
   left.set_xlabel("FLOPs saved, %")
   left.set_ylabel("accuracy, %")
   left.set_title("all layers at once, no relaxation", fontsize=10)
-  left.legend(frameon=False, fontsize=8, loc="center left")
+  left.legend(frameon=False, fontsize=8, loc=(0.02, 0.3))
   for layer in dict.fromkeys(row["layer"] for row in layers):
     mine = sorted((r for r in layers if r["layer"] == layer), key=lambda r: -r["ratio"])
     removed = [100 - 100 * row["ratio"] for row in mine]

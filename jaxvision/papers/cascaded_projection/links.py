@@ -106,7 +106,7 @@ def final_taps(links: Sequence[Link]) -> tuple[Tap, ...]:
 def ranks(
   links: Sequence[Link], widths: Mapping[str, int], ratio: float | Mapping[str, float]
 ) -> dict[str, int]:
-  """Returns r_i for every producer, floor(ratio c) and at least 1.
+  """Returns r_i for every producer: ratio c, rounded, and at least 1.
 
   Args:
     links: to compress.
@@ -121,8 +121,7 @@ def ranks(
     share = ratio[link.producer] if isinstance(ratio, Mapping) else ratio
     if not 0 < share <= 1:
       raise UserError(f"{link.producer}: ratio {share} is not in (0, 1]")
-    # 1 / 3 of 48 is 16, not 15.99...
-    chosen[link.producer] = max(1, int(share * widths[link.producer] + 1e-6))
+    chosen[link.producer] = max(1, round(share * widths[link.producer]))
   return chosen
 
 

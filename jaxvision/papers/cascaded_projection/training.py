@@ -14,7 +14,6 @@ import chex
 import flax.linen as nn
 import flax.traverse_util
 import jax
-import jax.numpy as jnp
 import optax
 
 from jaxvision.papers.cascaded_projection import losses, network, projection
@@ -98,7 +97,7 @@ def projection_step(
     _, targets = network.run(model, params["teacher"], images, taps=taps)
     projections = projection.project(params["proxies"])
     groups = [links] if mode == "simultaneous" else [[link] for link in links]
-    total, errors, logits = 0.0, [], None
+    total, errors = 0.0, []
     for group in groups:
       logits, features = network.run(
         model,
@@ -109,11 +108,11 @@ def projection_step(
         taps=taps_of(group),
       )
       errors += losses.reconstruction_errors(targets, features).values()
-      total += gamma * losses.cross_entropy(logits, labels)
+      if gamma:  # else nothing behind the tap needs to be computed
+        total += gamma * losses.cross_entropy(logits, labels)
     metrics = {
       "reconstruction": sum(errors) / len(errors),
       "last_reconstruction": errors[-1],
-      "accuracy": network.accuracy(logits, labels),
     }
     return total + sum(errors), (metrics, model_state)
 
@@ -172,10 +171,7 @@ def kernel_step(
     loss = error
     if gamma:
       loss += gamma * losses.cross_entropy(logits, labels)
-    metrics = {
-      "reconstruction": error / len(taps),
-      "accuracy": network.accuracy(logits, labels),
-    }
+    metrics = {"reconstruction": error / len(taps)}
     return loss, (metrics, model_state)
 
   return gradient_step(loss_fn, optimizer, group="kernels")
@@ -238,19 +234,13 @@ def _only(group: str, params: Mapping[str, Any], optimizer: Optimizer) -> dict:
   return {name: optimizer if name == group else optax.set_to_zero() for name in params}
 
 
-def decayed_sgd(
-  rate: float, steps: int, *, momentum: float = 0.9, weight_decay: float = 0.0
-) -> Optimizer:
-  """Returns SGD with Nesterov's momentum whose rate falls to 0 along a cosine.
+def late_decay(rate: float, steps: int) -> optax.Schedule:
+  """Returns a rate that is constant and falls along a cosine in the last quarter.
 
   Args:
-    rate: learning rate at the start.
+    rate: learning rate.
     steps: at which it reaches 0.
-    momentum: share of the last update that stays.
-    weight_decay: of all parameters.
   """
-  schedule = optax.cosine_decay_schedule(jnp.float32(rate), max(steps, 1))
-  sgd = optax.sgd(schedule, momentum=momentum, nesterov=True)
-  if not weight_decay:
-    return sgd
-  return optax.chain(optax.add_decayed_weights(weight_decay), sgd)
+  constant = steps * 3 // 4
+  falling = optax.cosine_decay_schedule(rate, max(steps - constant, 1))
+  return optax.join_schedules([optax.constant_schedule(rate), falling], [constant])
