@@ -12,8 +12,9 @@ def link(paths: chex.Array, jump: float = 5.0) -> chex.Array:
   """Reorders each wall point's paths so that every column is continuous.
 
   Going through the grid row by row, what is expected of a branch is the plane through
-  the neighbours above and to the left; the permutation of least total deviation is
-  taken. Columns of sorted paths exchange surfaces where branches cross; these do not.
+  the neighbours above and to the left, or in the first row the line through the two
+  on the left; the permutation of least total deviation is taken. Columns of sorted
+  paths exchange surfaces where branches cross; these do not.
 
   Args:
     paths: [H, W, K] lengths, NaN where missing; K at most 6, since all K!
@@ -35,9 +36,11 @@ def link(paths: chex.Array, jump: float = 5.0) -> chex.Array:
   unknown = jnp.full(count, jnp.nan, paths.dtype)
 
   def link_point(carry, point):
-    left, above_left = carry
+    left, before_left, above_left = carry
     found, above = point
-    expected = _first_finite(left + above - above_left, left, above)
+    expected = _first_finite(
+      left + above - above_left, 2 * left - before_left, left, above
+    )
     candidates = found[orders]  # [K!, K]
     deviation = jnp.minimum(jnp.abs(candidates - expected), jump)
     # A branch that nothing is expected of takes what the others leave.
@@ -47,10 +50,11 @@ def link(paths: chex.Array, jump: float = 5.0) -> chex.Array:
     linked = candidates[jnp.argmin(jnp.sum(costs, axis=1))]
     # A branch is remembered over points where it is missing.
     memory = _first_finite(linked, expected)
-    return (memory, above), (linked, memory)
+    return (memory, left, above), (linked, memory)
 
   def link_row(above, row):
-    _, (linked, memory) = jax.lax.scan(link_point, (unknown, unknown), (row, above))
+    start = (unknown, unknown, unknown)
+    _, (linked, memory) = jax.lax.scan(link_point, start, (row, above))
     return memory, linked
 
   above = jnp.full(paths.shape[1:], jnp.nan, paths.dtype)

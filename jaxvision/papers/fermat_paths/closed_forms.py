@@ -1,6 +1,7 @@
 """Transients, Fermat points and discontinuities that are known exactly.
 
-Confocal, with an isotropic wall and constant K ρ; lengths in cm. The wall is z = 0.
+Confocal and with constant K ρ; lengths in cm. The wall is z = 0, and isotropic unless
+a function offers its cosine.
 """
 
 import chex
@@ -8,18 +9,22 @@ import jax
 import jax.numpy as jnp
 
 
-def plane_transient(paths: chex.Array, depth: float) -> chex.Array:
+def plane_transient(
+  paths: chex.Array, depth: float, *, isotropic_wall: bool = True
+) -> chex.Array:
   """Returns the transient of an infinite plane parallel to the wall.
 
   Args:
     paths: [m] path lengths τ.
     depth: h of the plane.
+    isotropic_wall: whether the wall's cosine is left out.
 
   Returns:
-    [m] π K h⁴ / (τ/2)⁷ from τ = 2 h on.
+    [m] π K h² / (τ/2)⁵ from τ = 2 h on, or π K h⁴ / (τ/2)⁷ with the wall's cosine.
   """
   radius = jnp.maximum(paths / 2, depth)
-  return jnp.where(paths >= 2 * depth, jnp.pi * depth**4 / radius**7, 0.0)
+  cosines = (depth / radius) ** (2 if isotropic_wall else 4)
+  return jnp.where(paths >= 2 * depth, jnp.pi * cosines / radius**3, 0.0)
 
 
 def sphere_transient(paths: chex.Array, distance, radius: float) -> chex.Array:

@@ -75,6 +75,20 @@ def discontinuity_filter(exp_coefficient: float, sigma: float) -> np.ndarray:
   return gaussian - np.exp(-0.001 * exp_coefficient) * delayed
 
 
+def scaled_to_bins(
+  detector: Detector, width: float, reference: float = 0.12
+) -> Detector:
+  """Returns the detector for bins of another width: its taps are one bin apart.
+
+  Args:
+    detector: for bins of the reference width.
+    width: of the bins, cm.
+    reference: the authors' width, cm.
+  """
+  sigmas = tuple(sigma * reference / width for sigma in detector.sigmas)
+  return dataclasses.replace(detector, sigmas=sigmas)
+
+
 def filter_responses(
   transients: chex.Array, detector: Detector
 ) -> tuple[chex.Array, chex.Array]:

@@ -1,0 +1,499 @@
+"""Fermat paths: rendering against closed forms, detection, flow, surfaces."""
+
+import dataclasses
+import functools
+
+import chex
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl.testing import absltest, parameterized
+from hypothesis import strategies
+
+from jaxvision.papers.fermat_paths import (
+  baselines,
+  branches,
+  closed_forms,
+  detection,
+  flow,
+  metrics,
+  noise,
+  pipeline,
+  poisson_surface,
+  refinement,
+  rendering,
+  scenes,
+  studies,
+  surfaces,
+)
+
+BINS = scenes.bin_centres(1200) * 2  # 0.24 cm
+EDGES = dataclasses.replace(detection.CONVEX, count=2)
+
+detect = jax.jit(detection.detect, static_argnums=2)
+render = jax.jit(rendering.render, static_argnames=("reflectance", "occlusion"))
+from_paths = jax.jit(pipeline.from_paths, static_argnums=3)
+
+
+@functools.cache
+def sphere_wall(grid=11):
+  """Wall, exact path lengths and Fermat points of the convex sphere."""
+  wall = scenes.wall_grid(grid, 66.0)
+  points = closed_forms.sphere_point(wall, jnp.array(scenes.CONVEX_CENTER), 38.0)
+  return wall, 2 * jnp.linalg.norm(points - wall, axis=-1), points
+
+
+class RenderingTest(chex.TestCase):
+  @parameterized.parameters(
+    (surfaces.cap(scenes.CONVEX_CENTER, 38.0, np.pi), "sphere"),
+    (surfaces.cap(scenes.CONCAVE_CENTER, 38.0, np.pi, concave=True), "bowl"),
+  )
+  def test_transients_agree_with_closed_forms(self, patch, name):
+    wall = jnp.array([[9.0, 4.0, 0.0], [-30.0, 10.0, 0.0]])
+    found = render(surfaces.sample_patch(patch, 2**18), wall, BINS)
+    for v, transient in zip(wall, found, strict=True):
+      if name == "sphere":
+        distance = jnp.linalg.norm(v - jnp.array(scenes.CONVEX_CENTER))
+        truth = closed_forms.sphere_transient(BINS, distance, 38.0)
+      else:
+        distance = jnp.linalg.norm(v - jnp.array(scenes.CONCAVE_CENTER))
+        truth = closed_forms.bowl_transient(BINS, distance, 38.0)
+      error = float(jnp.sum(jnp.abs(transient - truth)) / jnp.sum(truth))
+      self.assertLess(error, 0.04)
+
+  def test_plane_and_its_step(self):
+    patch = surfaces.rectangle(120.0, 120.0, 30.0)
+    transient = render(
+      surfaces.sample_patch(patch, 2**18), jnp.array([[5.0, 0.0, 0.0]]), BINS
+    )[0]
+    seen = (BINS > 60.5) & (BINS < 110)
+    truth = closed_forms.plane_transient(BINS, 30.0)
+    np.testing.assert_allclose(transient[seen], truth[seen], rtol=0.12)
+    height = closed_forms.step_height(
+      1 / jnp.array(30.0) ** 4, jnp.zeros(2), jnp.array(30.0)
+    )
+    np.testing.assert_allclose(height, np.pi / 30.0**3, rtol=1e-5)
+    np.testing.assert_allclose(truth[seen][0], height, rtol=0.06)
+
+  def test_mesh_gives_the_same_transient_as_its_patch(self):
+    vertices = np.array([[-30, -30, 75], [30, -30, 75], [30, 30, 75], [-30, 30, 75]])
+    faces = np.array([[0, 2, 1], [0, 3, 2]])
+    mesh = surfaces.sample_mesh(vertices.astype(float), faces, 2**13)
+    patch = surfaces.sample_patch(surfaces.rectangle(60, 60, 75), 2**13)
+    np.testing.assert_allclose(mesh.normals, patch.normals, atol=1e-6)
+    np.testing.assert_allclose(jnp.sum(mesh.areas), 3600, rtol=1e-5)
+    wall = jnp.array([[3.0, 8.0, 0.0], [20.0, 0.0, 0.0]])
+    one, other = (render(s, wall, BINS) for s in (mesh, patch))
+    blur = jnp.ones(16) / 16
+    for a, b in zip(one, other, strict=True):
+      a, b = jnp.convolve(a, blur), jnp.convolve(b, blur)
+      self.assertLess(float(jnp.sum(jnp.abs(a - b)) / jnp.sum(b)), 0.03)
+
+  def test_one_source_at_the_detector_is_confocal_and_exchange_changes_nothing(self):
+    samples = surfaces.sample_patch(surfaces.rectangle(20, 20, 40), 512)
+    wall = jnp.array([[5.0, 0.0, 0.0], [-7.0, 3.0, 0.0]])
+    shiny = rendering.Reflectance(0.5, 2.0, 10.0, isotropic_wall=False)
+    run = functools.partial(render, samples, bins=BINS, reflectance=shiny)
+    confocal = run(wall)
+    np.testing.assert_allclose(
+      run(wall[:1], source=wall[0])[0], confocal[0], rtol=1e-4, atol=1e-12
+    )
+    np.testing.assert_allclose(
+      run(wall[:1], source=wall[1])[0],
+      run(wall[1:], source=wall[0])[0],
+      rtol=1e-4,
+      atol=1e-12,
+    )
+
+  def test_what_lies_behind_is_left_out(self):
+    near = surfaces.sample_patch(surfaces.rectangle(20, 20, 40), 4096)
+    far = surfaces.sample_patch(surfaces.rectangle(10, 10, 60), 4096)
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), near, far)
+    wall = jnp.zeros((1, 3))
+    occluded = render(both, wall, BINS, occlusion=32)[0]
+    alone = render(near, wall, BINS)[0]
+    np.testing.assert_allclose(occluded, alone, rtol=1e-4, atol=1e-12)
+    self.assertGreater(float(jnp.sum(render(both, wall, BINS)) / jnp.sum(alone)), 1.01)
+
+  def test_two_dimensional_scene_has_an_asymptote_where_three_have_a_step(self):
+    curve = surfaces.sample_curve(lambda s: jnp.stack([80 * s - 40, 60 + 0 * s]), 2**14)
+    np.testing.assert_allclose(curve.normals[0], [0, 0, 1], atol=1e-6)
+    flipped = curve._replace(normals=-curve.normals)
+    transient = render(flipped, jnp.zeros((1, 3)), BINS)[0]
+    start = int(jnp.argmax(transient > 0)) + 1
+    excess = transient[start + 4] / transient[start + 36]
+    # 1 / sqrt(τ - τ_0), nine times as far from the onset.
+    np.testing.assert_allclose(excess, 3.0, rtol=0.12)
+
+  def test_light_is_conserved_and_differentiable(self):
+    lengths = jnp.array([10.03, 11.3, 500.0, jnp.nan])
+    weights = jnp.array([1.0, 2.0, 4.0, 8.0])
+    centres = jnp.arange(20.0)
+    found = rendering.histogram(lengths, weights, centres)
+    np.testing.assert_allclose(jnp.sum(found), 3.0, rtol=1e-6)
+    np.testing.assert_allclose(found[10:13], [0.97, 1.43, 0.6], atol=1e-5)
+
+    def centre(shift):
+      moved = rendering.histogram(lengths[:2] + shift, weights[:2], centres)
+      return jnp.sum(moved * centres)
+
+    np.testing.assert_allclose(jax.grad(centre)(0.0), 3.0, rtol=1e-5)
+
+  def test_shape_gradient_agrees_with_finite_differences(self):
+    target = jnp.exp(-(((BINS - 85) / 5) ** 2))
+
+    def score(depth):
+      patch = surfaces.rectangle(20.0, 20.0, depth)
+      samples = surfaces.sample_patch(patch, 256)
+      return jnp.vdot(render(samples, jnp.zeros((1, 3)), BINS)[0], target) * 1e4
+
+    rate = jax.grad(score)(40.3)
+    numeric = (score(40.35) - score(40.25)) / 0.1
+    np.testing.assert_allclose(rate, numeric, rtol=0.03)
+
+
+class NoiseTest(absltest.TestCase):
+  def test_counts_blur_and_tail(self):
+    clean = jnp.zeros((1, 400)).at[0, 200].set(3.0)
+    blurred = noise.measure(
+      jax.random.key(0), clean, jitter=2.0, tail=10.0, tail_share=0.5
+    )[0]
+    np.testing.assert_allclose(jnp.sum(blurred), 3.0, rtol=1e-3)
+    mean = jnp.sum(blurred * jnp.arange(400)) / jnp.sum(blurred)
+    late = np.sum(np.arange(200) * np.exp(-np.arange(200) / 10.0))
+    late /= np.sum(np.exp(-np.arange(200) / 10.0))
+    np.testing.assert_allclose(mean, 200 + late / 2, atol=0.05)
+    counts = noise.measure(jax.random.key(1), clean, 1e4, ambient=0.2)
+    np.testing.assert_allclose(jnp.sum(counts), 1.2e4, rtol=0.05)
+    np.testing.assert_array_equal(counts, jnp.round(counts))
+
+
+class DetectionTest(chex.TestCase):
+  def test_filter_is_the_convolution_with_its_taps(self):
+    signal = np.random.default_rng(0).random((1, 333)).astype(np.float32)
+    detector = detection.Detector((1.0,), (0.75,))
+    response, _ = detection.filter_responses(jnp.asarray(signal), detector)
+    taps = detection.discontinuity_filter(1.0, 0.75)
+    expected = np.convolve(signal[0] / signal.max(), taps, mode="same")
+    np.testing.assert_allclose(response[0], expected / expected.max(), atol=1e-5)
+
+  def test_edges_and_their_signs(self):
+    steps = (BINS > 100) * 1.0 + (BINS > 160) * 0.5 - (BINS > 220) * 0.7
+    found = detect(steps[None], BINS, dataclasses.replace(EDGES, count=3))
+    np.testing.assert_allclose(found.paths[0], [100, 160, 220], atol=0.24)
+    np.testing.assert_array_equal(found.signs[0], [1, 1, -1])
+    rising = detect(steps[None], BINS, detection.Detector(count=2))
+    np.testing.assert_allclose(rising.paths[0], [100, 160], atol=0.24)
+    self.assertGreater(float(rising.prominences[0, 1]), 0.4)
+
+  def test_parabola_finds_edges_between_bins_and_has_a_gradient(self):
+    subbin = dataclasses.replace(EDGES, count=1, subbin=True)
+
+    def path(edge):
+      transient = jax.nn.sigmoid((BINS - edge) / 0.5)
+      return detect(transient[None], BINS, subbin).paths[0, 0]
+
+    edges = jnp.linspace(120.0, 120.24, 5)
+    found = jax.vmap(path)(edges)
+    np.testing.assert_allclose(found - found[0], edges - edges[0], atol=0.02)
+    np.testing.assert_allclose(jax.grad(path)(120.1), 1.0, atol=0.1)
+
+  @hypothesis.settings(max_examples=15, deadline=None)
+  @hypothesis.given(strategies.sampled_from([np.nan, np.inf, 0.0, -1.0]))
+  def test_unusable_transients_are_missing_not_errors(self, value):
+    good = (BINS > 100) * 1.0
+    found = detect(jnp.stack([jnp.full_like(good, value), good]), BINS, EDGES)
+    self.assertTrue(bool(jnp.all(jnp.isnan(found.paths[0]))))
+    np.testing.assert_array_equal(found.signs[0], 0)
+    np.testing.assert_allclose(found.paths[1, 0], 100, atol=0.24)
+
+  def test_bins_may_differ_between_transients(self):
+    good = jnp.stack([(BINS > 100) * 1.0] * 2)
+    found = detect(good, jnp.stack([BINS, BINS + 7]), EDGES)
+    np.testing.assert_allclose(found.paths[1, 0] - found.paths[0, 0], 7.0, atol=1e-3)
+
+  def test_filters_keep_their_width_on_other_bins(self):
+    scaled = detection.scaled_to_bins(detection.VASE, 0.24)
+    self.assertEqual(scaled.sigmas, (0.375,))
+
+  def test_empty_transients_are_refused(self):
+    with self.assertRaisesRegex(ValueError, "no bins"):
+      detection.detect(jnp.zeros((2, 0)), jnp.zeros(0), EDGES)
+
+  def test_first_return_is_the_shortest(self):
+    paths = jnp.array([[5.0, 3.0], [jnp.nan, 4.0], [jnp.nan, jnp.nan]])
+    found = detection.first_returns(detection.Detection(paths, paths, paths))
+    np.testing.assert_array_equal(found, [3.0, 4.0, jnp.nan])
+
+
+class TheoryTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ((0.0, 0.0), 1), ((0.1, 0.02), 1), ((-0.05, -0.03), -1), ((0.1, -0.05), 0)
+  )
+  def test_types(self, curvatures, expected):
+    found = closed_forms.stationary_type(jnp.array(curvatures), jnp.array(50.0))
+    self.assertEqual(int(found), expected)
+
+  def test_paraboloid_point_is_stationary(self):
+    wall, bend = jnp.array([10.0, -4.0, 0.0]), jnp.array([0.02, -0.004])
+    point = closed_forms.paraboloid_point(wall, 60.0, bend)
+    normal = jnp.append(bend * point[:2], -1.0)
+    chex.assert_trees_all_close(
+      jnp.cross(normal, wall - point), jnp.zeros(3), atol=1e-3
+    )
+
+  def test_signs_of_steps_are_those_of_the_theory(self):
+    for name, scene in studies.exact_scenes(4, 2400).items():
+      self.assertEqual(studies.sign_agreement(scene), 1.0, name)
+
+
+class FlowTest(chex.TestCase):
+  @chex.variants(with_jit=True, without_jit=True)
+  def test_exact_sphere_is_recovered(self):
+    wall, paths, points = sphere_wall()
+    run = self.variant(functools.partial(pipeline.from_paths, settings=SPHERE))
+    found = run(paths[..., None], jnp.ones((11, 11, 1), jnp.int32), wall)
+    valid = np.asarray(found.valid[..., 0])
+    self.assertEqual(valid.sum(), 25)
+    error = np.linalg.norm(found.points[..., 0, :] - points, axis=-1)[valid]
+    self.assertLess(error.max(), 0.3)  # the fit's own, of a distance not quadratic
+    normals = np.asarray(found.normals[..., 0, :])[valid]
+    truth = np.asarray((points - jnp.array(scenes.CONVEX_CENTER)) / 38.0)[valid]
+    self.assertLess(np.max(metrics.angles(normals, truth)), 0.3)
+
+  def test_a_tilted_wall_gives_the_same_points(self):
+    wall, paths, _ = sphere_wall()
+    signs = jnp.ones((11, 11, 1), jnp.int32)
+    straight = from_paths(paths[..., None], signs, wall, SPHERE)
+    angle = 0.4
+    turn = jnp.array(
+      [
+        [np.cos(angle), 0, np.sin(angle)],
+        [0, 1, 0],
+        [-np.sin(angle), 0, np.cos(angle)],
+      ]
+    )
+    frames = jnp.broadcast_to(turn.T, (11, 11, 3, 3))  # rows: tangents and normal
+    tilted = from_paths(paths[..., None], signs, wall @ turn.T, SPHERE, frames=frames)
+    np.testing.assert_allclose(tilted.points, straight.points @ turn.T, atol=2e-3)
+
+  def test_one_source_exactly(self):
+    wall, _, _ = sphere_wall()
+    source = jnp.array([20.0, 5.0, 0.0])
+    point = jnp.array([3.0, 4.0, 70.0])
+    far = jnp.linalg.norm(wall - point, axis=-1)
+    paths = far + jnp.linalg.norm(source - point)
+    directions = (point - wall) / far[..., None]
+    sources = jnp.broadcast_to(source, wall.shape)
+    found = flow.intersect(paths, wall, directions, sources)
+    np.testing.assert_allclose(found, jnp.broadcast_to(point, wall.shape), atol=1e-3)
+    confocal = flow.intersect(2 * far, wall, directions, wall)
+    np.testing.assert_allclose(
+      confocal, flow.intersect(2 * far, wall, directions), atol=1e-3
+    )
+
+  def test_normals_halve_the_angle_where_the_midpoint_does_not(self):
+    point, normal = jnp.array([0.0, 0.0, 50.0]), jnp.array([0.0, 0.0, -1.0])
+    detector, source = jnp.array([10.0, 0.0, 0.0]), jnp.array([-20.0, 0.0, -50.0])
+    exact = flow.path_normals(point, detector, source)
+    approximate = flow.path_normals(point, detector, source, midpoint=True)
+    np.testing.assert_allclose(exact, normal, atol=1e-6)
+    self.assertGreater(float(jnp.abs(approximate[0])), 0.05)
+
+  def test_relative_curvatures_tell_the_types(self):
+    center = jnp.array([0.0, 0.0, 63.0])
+    wall = jnp.array([18.0, -9.0])
+
+    def check(distance, expected):
+      gradient, hessian = jax.grad(distance)(wall), jax.hessian(distance)(wall)
+      found = flow.relative_curvatures(gradient, hessian, distance(wall))
+      np.testing.assert_allclose(found, [expected, expected], rtol=1e-3)
+
+    def to_center(v):
+      return jnp.linalg.norm(jnp.append(v, 0.0) - center)
+
+    s = float(to_center(wall))
+    check(to_center, 1.0)  # all rays meet in one point
+    check(lambda v: to_center(v) - 38.0, (s - 38) / s)  # k ρ / (1 + k ρ), k = 1 / R
+    check(lambda v: to_center(v) + 38.0, (s + 38) / s)  # a maximum
+
+  def test_missing_and_impossible_paths_are_flagged_and_leave_gradients_finite(self):
+    wall, paths, _ = sphere_wall()
+    paths = paths.at[5, 5].set(jnp.nan).at[2, 8].add(40.0)
+    signs = jnp.ones((11, 11, 1), jnp.int32)
+    found = from_paths(paths[..., None], signs, wall, SPHERE)
+    chex.assert_tree_all_finite((found.points, found.normals))
+    self.assertFalse(bool(found.valid[5, 5, 0]))
+    self.assertGreater(int(jnp.sum(found.valid)), 10)
+
+    def total(paths):
+      return jnp.sum(from_paths(paths[..., None], signs, wall, SPHERE).points ** 2)
+
+    self.assertTrue(bool(jnp.all(jnp.isfinite(jax.grad(total)(paths)))))
+
+  def test_boundary_points_have_a_position_but_no_normal(self):
+    wall, _, _ = sphere_wall()
+    corner = jnp.array([12.0, -6.0, 60.0])
+    paths = 2 * jnp.linalg.norm(wall - corner, axis=-1)[..., None]
+    strict = dataclasses.replace(SPHERE, type_margin=0.1)
+    found = from_paths(paths, jnp.ones(paths.shape, jnp.int32), wall, strict)
+    self.assertEqual(int(jnp.sum(found.valid)), 0)
+    flagged = np.asarray(found.boundary[..., 0])
+    self.assertEqual(flagged.sum(), 25)
+    points = np.asarray(found.points[..., 0, :])[flagged]
+    np.testing.assert_allclose(points, np.tile(corner, (25, 1)), atol=0.6)
+    np.testing.assert_array_equal(found.normals, 0)
+
+
+SPHERE = pipeline.Settings(dataclasses.replace(detection.CONVEX, count=1))
+
+
+class BranchesTest(absltest.TestCase):
+  def test_crossing_branches_keep_their_surface(self):
+    x, y = jnp.meshgrid(jnp.arange(12.0), jnp.arange(10.0))
+    truth = jnp.stack([100 + 2 * x, 118 - 1.5 * x + 0.3 * y, 150 + 0 * x], axis=-1)
+    linked = branches.link(jnp.sort(truth, axis=-1))
+    np.testing.assert_allclose(linked, truth, atol=1e-4)
+
+  def test_missing_values_stay_missing_and_nothing_else_is_lost(self):
+    x, y = jnp.meshgrid(jnp.arange(8.0), jnp.arange(7.0))
+    truth = jnp.stack([100 + x, 120 + y], axis=-1)
+    truth = truth.at[3, 4, 0].set(jnp.nan).at[:, 6, 1].set(jnp.nan)
+    linked = branches.link(jnp.sort(truth, axis=-1))
+    np.testing.assert_array_equal(linked, truth)
+
+  def test_too_many_branches_are_refused(self):
+    with self.assertRaisesRegex(ValueError, "permutations"):
+      branches.link(jnp.zeros((2, 2, 7)))
+
+
+class SurfaceTest(absltest.TestCase):
+  def test_sphere_is_fitted_and_faces_turn_around_the_normals(self):
+    samples = surfaces.sample_patch(surfaces.cap((0, 0, 105.0), 38.0, 1.0), 500)
+    points, normals = np.asarray(samples.points), np.asarray(samples.normals)
+    surface = poisson_surface.fit_surface(points, normals, resolution=32)
+    self.assertGreater(len(surface.faces), 300)
+    radius = np.linalg.norm(surface.vertices - [0, 0, 105], axis=1)
+    self.assertLess(np.median(np.abs(radius - 38)), 0.15)
+    corners = surface.vertices[surface.faces]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    outward = corners.mean(axis=1) - [0, 0, 105]
+    self.assertGreater(np.mean(np.sum(across * outward, axis=1) > 0), 0.99)
+    self.assertGreater(metrics.completeness(surface.vertices, points, 1.0), 0.9)
+
+  def test_too_few_points_have_no_surface(self):
+    surface = poisson_surface.fit_surface(np.zeros((3, 3)), np.zeros((3, 3)))
+    self.assertEqual(surface.faces.shape, (0, 3))
+
+
+class RefinementTest(absltest.TestCase):
+  def test_newton_finds_the_specular_points_of_a_known_surface(self):
+    bend = jnp.array([0.02, -0.004])
+    xy = jax.random.uniform(jax.random.key(0), (600, 2), minval=-30.0, maxval=30.0)
+    z = 60 + 0.5 * jnp.sum(bend * xy**2, axis=-1, keepdims=True)
+    field = refinement.fit_heights(
+      jnp.concatenate([xy, z], axis=-1), jnp.ones(600, bool), (8, 8), 1e-6
+    )
+    wall = jnp.array([[4.0, 6.0, 0.0], [-8.0, 2.0, 0.0]])
+    found = refinement.specular_points(field, wall, wall[:, :2])
+    truth = jax.vmap(lambda v: closed_forms.paraboloid_point(v, 60.0, bend))(wall)
+    np.testing.assert_allclose(
+      refinement.surface_points(field, found), truth, atol=0.02
+    )
+
+  def test_envelope_theorem(self):
+    """The rate of path lengths with the heights needs no rate of the points."""
+    grid = jnp.stack(jnp.meshgrid(jnp.arange(6.0), jnp.arange(6.0)), -1).reshape(-1, 2)
+    control = 60 + 0.05 * jnp.sum((grid - 2.5) ** 2, axis=-1).reshape(6, 6)
+    field = refinement.HeightField(control, jnp.full(2, -20.0), jnp.full(2, 20.0))
+    wall = jnp.array([[3.0, -4.0, 0.0]])
+    change = jax.random.uniform(jax.random.key(0), (6, 6))
+
+    @jax.jit
+    def length(amount, fixed=None):
+      moved = field._replace(control=control + amount * change)
+      xy = refinement.specular_points(moved, wall, wall[:, :2], steps=12)
+      xy = xy if fixed is None else fixed
+      point = refinement.surface_points(moved, xy)
+      return refinement.path_length(point, wall)[0]
+
+    still = refinement.specular_points(field, wall, wall[:, :2], steps=12)
+    numeric = (length(0.05) - length(-0.05)) / 0.1
+    np.testing.assert_allclose(jax.grad(length)(0.0, still), numeric, rtol=0.02)
+
+  def test_refinement_undoes_a_bias(self):
+    wall, paths, points = sphere_wall()
+    biased = points.reshape(-1, 3) * jnp.array([1.03, 1.03, 1.0]) + jnp.array(
+      [0.0, 0.0, 0.8]
+    )
+    valid = jnp.ones(121, bool).at[7].set(False)
+    lengths = paths.reshape(-1).at[7].set(jnp.nan)
+    field = refinement.fit_heights(biased, valid, (8, 8))
+    refined = jax.jit(functools.partial(refinement.refine, iterations=6))(
+      field, wall.reshape(-1, 3), lengths, biased[:, :2], valid
+    )
+    center = jnp.array(scenes.CONVEX_CENTER)
+
+    def error(points):
+      away = jnp.abs(jnp.linalg.norm(points - center, axis=-1) - 38)
+      return float(jnp.median(away[valid]))
+
+    self.assertLess(error(refined.points), 0.1 * error(biased))
+    self.assertLess(float(refined.history[-1]), 0.1 * float(refined.history[0]))
+    chex.assert_tree_all_finite(refined)
+
+
+class BaselinesTest(absltest.TestCase):
+  def test_back_projection_peaks_at_a_point(self):
+    target = jnp.array([4.0, -2.0, 40.0])
+    wall = scenes.wall_grid(5, 40.0).reshape(-1, 3)
+    lengths = 2 * jnp.linalg.norm(wall - target, axis=-1)
+    transients = jnp.exp(-(((BINS - lengths[:, None]) / 0.5) ** 2))
+    voxels = baselines.voxel_grid((-8, -8, 34), (8, 8, 46), 2.0)
+    volume = baselines.back_project(transients, BINS, wall, voxels.reshape(-1, 3))
+    at = np.unravel_index(int(jnp.argmax(volume)), voxels.shape[:3])
+    np.testing.assert_allclose(voxels[at], target)
+    filtered = baselines.laplacian_filter(volume.reshape(voxels.shape[:3]))
+    self.assertEqual(int(jnp.argmax(filtered)), int(jnp.argmax(volume)))
+
+  def test_normals_of_positions(self):
+    steps = jnp.arange(9.0) - 4
+    x, y = jnp.meshgrid(steps, steps)
+    normal = np.array([0.3, -0.2, -1.0]) / np.linalg.norm([0.3, -0.2, -1.0])
+    plane = jnp.stack([x, y, 50 + (0.3 * x - 0.2 * y)], axis=-1)
+    valid = jnp.ones((9, 9), bool).at[4, 4].set(False)
+    for normals, known in (
+      baselines.pca_normals(plane, valid),
+      baselines.difference_normals(plane, valid),
+    ):
+      known = np.asarray(known)
+      self.assertFalse(known[4, 4])
+      self.assertGreater(known.sum(), 40)
+      away = metrics.angles(
+        np.asarray(normals)[known], np.tile(normal, (known.sum(), 1))
+      )
+      self.assertLess(away.max(), 0.1)
+
+
+class MetricsTest(absltest.TestCase):
+  def test_scores(self):
+    found = np.array([[10.0, 20.0], [np.nan, 21.0]])
+    truth = np.array([[10.1, np.nan], [30.0, 21.1]])
+    recall, precision = metrics.detection_scores(found, truth, 0.2)
+    self.assertAlmostEqual(recall, 2 / 3)
+    self.assertAlmostEqual(precision, 2 / 3)
+
+  def test_completeness_and_sampled_errors(self):
+    samples = surfaces.sample_patch(surfaces.rectangle(10, 10, 50), 4096)
+    points = np.array([[0.0, 0.0, 50.2], [3.0, 3.0, 49.9]])
+    normals = np.array([[0.0, 0.0, -1.0], [0.0, np.sin(0.1), -np.cos(0.1)]])
+    errors = metrics.sampled_errors(points, normals, samples)
+    np.testing.assert_allclose(errors.distance, [0.2, 0.1], atol=1e-4)
+    np.testing.assert_allclose(errors.angle, [0, np.degrees(0.1)], atol=1e-3)
+    share = metrics.completeness(points, np.asarray(samples.points), 1.0)
+    np.testing.assert_allclose(share, 2 * np.pi / 100, rtol=0.06)
+
+
+if __name__ == "__main__":
+  absltest.main()
