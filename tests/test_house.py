@@ -12,7 +12,7 @@ SHARED_LAYERS = ("nn", "data", "train", "published")
 ALLOWED = {
   "ops": {"ops"},
   "nn": {"nn", "ops"},
-  "data": {"data", "ops", "errors"},
+  "data": {"data", "published", "ops", "errors"},  # some authors' data are pickles
   "train": {"train", "ops", "errors"},
   "published": {"published", "ops", "errors"},
   "papers": {"papers", "nn", "data", "train", "published", "ops", "errors"},
