@@ -16,12 +16,10 @@ the CMU sequences from --data_dir; `jaxvision.papers.permutation_sync.dataset` s
 """
 
 import dataclasses
-import functools
 import io
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.data import files
@@ -41,6 +39,7 @@ from jaxvision.papers.permutation_sync import (
   synchronization,
 )
 from jaxvision.train import launcher
+from jaxvision.train.workdir import CHECKPOINTS
 
 CITATION = (
   "T. Birdal and U. Simsekli, Probabilistic Permutation Synchronization using the "
@@ -139,34 +138,25 @@ def photograph_set(config: Config) -> comparison.ProblemSet:
   num_nodes, size = config.photograph_views, config.photograph_points
   known = photo_views.load_photographs(config.photograph_side, config.photographs)
   edges = data.complete_graph(num_nodes)
-  make = jax.jit(
-    jax.vmap(
-      functools.partial(
-        photo_views.make_views, edges=edges, num_nodes=num_nodes, size=size
-      )
-    )
-  )
-  seeds = config.seeds[: max(1, len(config.seeds) // 2)]
-  pairs = [(seed, name) for seed in seeds for name in config.photographs]
-  keys = [
-    jax.random.fold_in(jax.random.key(seed), config.photographs.index(name))
-    for seed, name in pairs
-  ]
-  views, found = make(jnp.stack(keys), jnp.stack([known[name] for _, name in pairs]))
-  if np.any(found < size):
-    name = pairs[int(np.argmin(found))][1]
-    raise UserError(
-      f"--config.photograph_points={size}: {name} has {int(np.min(found))} corners "
-      "that all views see"
-    )
-  truth = jax.vmap(data.true_maps)(views.truth, views.problem.edges)
-  return comparison.ProblemSet(
+  views = []
+  for seed in photograph_seeds(config):
+    for index, (name, photograph) in enumerate(known.items()):
+      rng = np.random.default_rng((seed, index))
+      try:
+        views.append(photo_views.make_views(rng, photograph, edges, num_nodes, size))
+      except UserError as error:
+        raise UserError(f"--config.photograph_points={size}: {name}: {error}") from None
+  return comparison.stack(
     f"photographs, N = {num_nodes}, n = {size}",
-    views.problem,
-    truth,
-    num_nodes,
-    {"images": views.images, "points": views.points},
+    [one.problem for one in views],
+    [one.truth for one in views],
+    {"images": views[0].images[None], "points": views[0].points[None]},
   )
+
+
+def photograph_seeds(config: Config) -> tuple[int, ...]:
+  """Half of the seeds: there is a problem for each photograph and seed."""
+  return config.seeds[: max(1, len(config.seeds) // 2)]
 
 
 def real_set(config: Config, name: str, data_dir) -> comparison.ProblemSet:
@@ -179,19 +169,20 @@ def real_set(config: Config, name: str, data_dir) -> comparison.ProblemSet:
   grey, points = photo_views.same_size(images, points, config.real_side)
   num_nodes, size = points.shape[:2]
   edges = data.complete_graph(num_nodes)
-  shuffles = data.random_permutations(jax.random.key(config.seed), num_nodes, size)
-  points = jnp.einsum("nab,nbc->nac", shuffles, points, precision="highest")
+  rng = np.random.default_rng(config.seed)
+  shuffles = data.random_permutations(rng, num_nodes, size)
+  points = shuffles @ points
   problem = jax.jit(photo_views.landmark_problem)(grey, points, edges)
-  truth = data.true_maps(shuffles, problem.edges)
-  problem, truth = jax.tree.map(lambda array: array[None], (problem, truth))
   pictures = {"images": grey[None], "points": points[None]}
-  return comparison.ProblemSet(name, problem, truth, num_nodes, pictures)
+  return comparison.stack(name, [problem], [shuffles], pictures)
 
 
 def train(config: Config, run) -> None:
   """Synchronizes every set by all methods; what is in the workdir is not done again."""
+  folder = run.workdir / CHECKPOINTS  # what --overwrite removes
+  folder.mkdir(exist_ok=True)
   for index, problems in enumerate(problem_sets(config, run.data_dir)):
-    path = run.workdir / f"set{index}.npz"
+    path = folder / f"set{index}.npz"
     if path.exists():
       continue
     found = comparison.compare(
@@ -285,9 +276,7 @@ def evaluate(config: Config, run) -> None:
   for row in rows:
     if row["set"].startswith("photographs"):
       photographed = {method: row[method] for method in comparison.METHODS}
-      claims.claim_photographs(
-        run, photographed, config.seeds[: max(1, len(config.seeds) // 2)]
-      )
+      claims.claim_photographs(run, photographed, photograph_seeds(config))
   evaluate_solver(config, run)
   evaluate_sampler(config, run)
 
@@ -295,13 +284,11 @@ def evaluate(config: Config, run) -> None:
 def evaluate_solver(config: Config, run) -> None:
   """Measures C2 and C4, both from random starts."""
   num_nodes, size, rate = config.claim_problem
-  key = jax.random.key(config.seed)
-  starts = comparison.random_points(key, len(config.seeds), num_nodes, size)
+  starts = comparison.random_points(config.seed, len(config.seeds), num_nodes, size)
   problems = comparison.swap_set(config.seeds, num_nodes, size, rate).problems
-  descent = dataclasses.replace(config.solver, memory=0)
   quasi, slow = (
-    np.asarray(comparison.solve_from(starts, problems, one).energies)
-    for one in (config.solver, descent)
+    np.asarray(comparison.minimize(starts, problems, config.solver, memory).energies)
+    for memory in (config.solver.memory, 0)
   )
   pairs = [
     [comparison.iterations_to(energies, other[-1]) for energies in (one, other)]
@@ -316,9 +303,11 @@ def evaluate_solver(config: Config, run) -> None:
     "U along L-BFGS and along Riemannian gradient descent, from the same starts.",
   )
   consistent = comparison.swap_set(config.seeds, num_nodes, size, 0.0)
-  solution = comparison.solve_from(starts, consistent.problems, config.solver)
-  maps = comparison.edge_maps(solution.permutations, consistent.problems.edges)
-  recalls = np.asarray(jax.vmap(metrics.recall)(maps, consistent.truth))
+  solution = comparison.minimize(
+    starts, consistent.problems, config.solver, config.solver.memory
+  )
+  maps = comparison.rounded_maps(solution.points, consistent.problems.edges)
+  recalls = np.asarray(metrics.recall(maps, consistent.truth))
   rounded = np.sum(np.square(maps - consistent.problems.matches), axis=(1, 2, 3))
   claims.claim_recovery(run, recalls, rounded, config.seeds)
   run.result("U of the soft maps on consistent input", float(np.max(solution.energy)))
@@ -328,14 +317,14 @@ def evaluate_sampler(config: Config, run) -> None:
   """Measures C3 and C5, both with chains from the MAP estimates."""
   num_nodes, size, rate = config.candidate_problem
   some = comparison.swap_set(config.seeds, num_nodes, size, rate)
-  solution = comparison.solve(some.problems, num_nodes, config.solver)
-  maps = comparison.edge_maps(solution.permutations, some.problems.edges)
+  solution, maps = comparison.solve(some.problems, num_nodes, config.solver)
   keys = jax.random.split(jax.random.key(config.seed + 1), len(config.seeds))
   sampling = dataclasses.replace(config.sampler, samples=config.candidate_samples)
   samples = comparison.draw(
     keys, solution.points, some.problems, sampling.beta, sampling
   )
-  recalls = comparison.candidate_recall(keys, samples.certainty, maps, some.truth)
+  scores = np.random.default_rng(config.seed).random(maps.shape, np.float32)
+  recalls = comparison.candidate_recall(scores, samples.certainty, maps, some.truth)
   claims.claim_candidates(run, recalls, config.seeds)
   run.table(
     "candidates",
@@ -354,7 +343,9 @@ def evaluate_sampler(config: Config, run) -> None:
 
 def load_found(run) -> list[dict[str, np.ndarray]]:
   """Returns what `train` has kept of each set."""
-  paths = sorted(run.workdir.glob("set*.npz"), key=lambda path: int(path.stem[3:]))
+  paths = sorted(
+    (run.workdir / CHECKPOINTS).glob("set*.npz"), key=lambda path: int(path.stem[3:])
+  )
   if not paths:
     raise UserError(f"{run.workdir} holds no solutions: run --mode=train first")
   found = []

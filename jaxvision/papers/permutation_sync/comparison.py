@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import chex
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.ops import birkhoff
+from jaxvision.ops import birkhoff, sinkhorn
 from jaxvision.papers.permutation_sync import (
   data,
   langevin,
@@ -83,12 +84,12 @@ def compare(
     "iterations", "converged", "infeasibility", "maps" and "certainty" [B, M, n, n].
   """
   some, truth, num_nodes, _ = problems[1:]
-  solution = solve(some, num_nodes, config)
+  solution, ours = solve(some, num_nodes, config)
   keys = jax.random.split(jax.random.key(seed), len(truth))
   samples = draw(keys, solution.points, some, sampling.beta, sampling)
   corners = metrics.triangles(np.asarray(some.edges[0]))
   maps = baselines(some, num_nodes, budget)
-  maps["ours"] = edge_maps(solution.permutations, some.edges)
+  maps["ours"] = ours
   found = {
     name: getattr(solution, name)
     for name in ("energy", "iterations", "converged", "infeasibility")
@@ -109,20 +110,28 @@ def starts(problem: Problem, num_nodes: int) -> chex.Array:
 
 
 @functools.partial(jax.jit, static_argnums=2)
-@functools.partial(jax.vmap, in_axes=(0, 0, None))
-def solve_from(
-  points: chex.Array, problem: Problem, config: solver.SolverConfig
-) -> solver.Solution:
-  """Returns the solutions of batched problems; one compilation for all claims."""
-  return solver.solve_from(points, problem, config)
+@functools.partial(jax.vmap, in_axes=(0, 0, None, None))
+def minimize(
+  points: chex.Array, problem: Problem, config: solver.SolverConfig, memory: chex.Array
+) -> solver.Minimum:
+  """Returns `solver.minimize` of batched problems; one compilation for all claims."""
+  return solver.minimize(points, problem, config, memory)
+
+
+@jax.jit
+@jax.vmap
+def rounded_maps(points: chex.Array, edges: chex.Array) -> chex.Array:
+  """Returns X_i X_jᵀ [B, M, n, n] of the permutations nearest to soft points."""
+  return relative(metrics.round_maps(points), edges)
 
 
 def solve(
   problem: Problem, num_nodes: int, config: solver.SolverConfig
-) -> solver.Solution:
-  """Returns the solutions of batched problems, started from MatchEIG."""
+) -> tuple[solver.Minimum, chex.Array]:
+  """Returns our minimum and maps [B, M, n, n], started from MatchEIG."""
   start = birkhoff.soften(starts(problem, num_nodes), config.mixture)
-  return solve_from(start, problem, config)
+  found = minimize(start, problem, config, config.memory)
+  return found, rounded_maps(found.points, problem.edges)
 
 
 @functools.partial(jax.jit, static_argnums=4)
@@ -146,8 +155,11 @@ def baselines(
 ) -> dict[str, chex.Array]:
   """Returns the permutations [B, M, n, n] of every method but ours."""
   size = problem.matches.shape[-1]
-  ends = spectral.scaled_eigenvectors(problem, num_nodes)[problem.edges]
+  values, vectors = spectral.eigenvectors(problem, num_nodes)
+  scaled = vectors * jnp.sqrt(jnp.maximum(values, 0.0))
+  ends = scaled[problem.edges]
   soft = {
+    "spectral": vectors @ vectors[0].T,
     "input": problem.matches,
     "MatchEIG": jnp.einsum("mad,mbd->mab", ends[:, 0], ends[:, 1]),
   }
@@ -159,17 +171,10 @@ def baselines(
       problem, num_nodes, iterations=budget.lift_iterations
     )
   # All are rounded by one call: one loop to compile.
-  rounded = metrics.round_maps(jnp.stack(list(soft.values())))
-  maps = dict(zip(soft, rounded, strict=True))
-  absolute = spectral.spectral(problem, num_nodes)
-  return maps | {"spectral": relative(absolute, problem.edges)}
-
-
-@jax.jit
-@jax.vmap
-def edge_maps(permutations: chex.Array, edges: chex.Array) -> chex.Array:
-  """Returns X_i X_jᵀ of batched problems, [B, M, n, n]."""
-  return relative(permutations, edges)
+  ends = np.cumsum([len(one) for one in soft.values()])[:-1]
+  rounded = metrics.round_maps(jnp.concatenate(list(soft.values())))
+  maps = dict(zip(soft, jnp.split(rounded, ends), strict=True))
+  return maps | {"spectral": relative(maps["spectral"], problem.edges)}
 
 
 @jax.jit
@@ -186,39 +191,49 @@ def swap_set(
   seeds: tuple[int, ...], num_nodes: int, size: int, rate: float
 ) -> ProblemSet:
   """Returns one problem of the swap model a seed, on complete graphs."""
-  edges = data.complete_graph(num_nodes)
-
-  def make(key):
-    problem, truth = data.swap_problem(key, edges, num_nodes, size, rate)
-    return problem, data.true_maps(truth, problem.edges)
-
-  problems, truth = jax.jit(jax.vmap(make))(_keys(seeds))
   name = f"swaps {rate:g}, N = {num_nodes}, n = {size}"
-  return ProblemSet(name, problems, truth, num_nodes)
+  make = functools.partial(data.swap_problem, rate=rate)
+  return _one_a_seed(name, make, seeds, num_nodes, size)
 
 
 def view_set(seeds: tuple[int, ...], num_nodes: int, size: int) -> ProblemSet:
   """Returns one problem of points seen by cameras a seed, on complete graphs."""
+  name = f"views, N = {num_nodes}, n = {size}"
+  return _one_a_seed(name, data.view_problem, seeds, num_nodes, size)
+
+
+def _one_a_seed(name, make, seeds, num_nodes, size):
   edges = data.complete_graph(num_nodes)
-
-  def make(key):
-    problem, truth = data.view_problem(key, edges, num_nodes, size)
-    return problem, data.true_maps(truth, problem.edges)
-
-  problems, truth = jax.jit(jax.vmap(make))(_keys(seeds))
-  return ProblemSet(f"views, N = {num_nodes}, n = {size}", problems, truth, num_nodes)
+  made = [
+    make(np.random.default_rng(seed), edges, num_nodes=num_nodes, size=size)
+    for seed in seeds
+  ]
+  return stack(name, [one for one, _ in made], [truth for _, truth in made])
 
 
-def _keys(seeds):
-  return jax.vmap(jax.random.key)(jnp.array(seeds))
+def stack(
+  name: str,
+  problems: Sequence[Problem],
+  truths: Sequence[np.ndarray],
+  pictures: dict[str, chex.Array] | None = None,
+) -> ProblemSet:
+  """Returns the set of problems of one size and their true permutations [N, n, n]."""
+  edges, matches = (np.stack(arrays) for arrays in zip(*problems, strict=True))
+  maps = [
+    truth[mine[:, 0]] @ truth[mine[:, 1]].swapaxes(1, 2)
+    for truth, mine in zip(truths, edges, strict=True)
+  ]
+  problems = Problem(edges, matches)
+  return ProblemSet(name, problems, np.stack(maps), len(truths[0]), pictures)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def random_points(
-  key: chex.PRNGKey, count: int, num_nodes: int, size: int
-) -> chex.Array:
+def random_points(seed: int, count: int, num_nodes: int, size: int) -> chex.Array:
   """Returns [count, N, n, n] random doubly stochastic matrices."""
-  return birkhoff.random_point(key, (count, num_nodes, size, size))
+  entries = np.random.default_rng(seed).normal(size=(count, num_nodes, size, size))
+  return _balance(np.abs(entries).astype(np.float32) + 1e-6)
+
+
+_balance = jax.jit(sinkhorn.balance)
 
 
 def iterations_to(energies: np.ndarray, target: float) -> int:
@@ -230,14 +245,21 @@ def iterations_to(energies: np.ndarray, target: float) -> int:
 @jax.jit
 @jax.vmap
 def candidate_recall(
-  key: chex.PRNGKey, certainty: chex.Array, maps: chex.Array, truth: chex.Array
+  scores: chex.Array, certainty: chex.Array, maps: chex.Array, truth: chex.Array
 ) -> dict[str, chex.Array]:
-  """Returns the recall [B] of the MAP estimate, of top-K and of Rand-K for K = 2, 3."""
+  """Returns the recall [B] of the MAP estimate, of top-K and of Rand-K for K = 2, 3.
+
+  Args:
+    scores: [B, M, n, n] random, by which Rand-K chooses.
+    certainty: [B, M, n, n].
+    maps: [B, M, n, n] ours.
+    truth: [B, M, n, n].
+  """
   found = {"MAP": metrics.recall(maps, truth)}
-  for k, random_key in zip((2, 3), jax.random.split(key), strict=True):
+  for k in (2, 3):
     top = uncertainty.top_k(certainty, maps, k)
     found[f"top-{k}"] = metrics.choice_recall(top, truth)
-    random = uncertainty.random_k(random_key, maps, k)
+    random = uncertainty.top_k(scores, maps, k)
     found[f"Rand-{k}"] = metrics.choice_recall(random, truth)
   return found
 

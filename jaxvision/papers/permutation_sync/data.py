@@ -39,16 +39,15 @@ def random_graph(num_nodes: int, density: float, seed: int) -> np.ndarray:
   return np.array(sorted([*tree, *others[: wanted - len(tree)]]), np.int32)
 
 
-def random_permutations(key: chex.PRNGKey, count: int, size: int) -> chex.Array:
+def random_permutations(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
   """Returns [count, size, size] permutation matrices."""
-  keys = jax.random.split(key, count)
-  columns = jax.vmap(lambda key: jax.random.permutation(key, size))(keys)
-  return jax.nn.one_hot(columns, size)
+  orders = rng.permuted(np.tile(np.arange(size), (count, 1)), axis=1)
+  return np.eye(size, dtype=np.float32)[orders]
 
 
 def swap_problem(
-  key: chex.PRNGKey, edges: chex.Array, num_nodes: int, size: int, rate: float
-) -> tuple[Problem, chex.Array]:
+  rng: np.random.Generator, edges: np.ndarray, num_nodes: int, size: int, rate: float
+) -> tuple[Problem, np.ndarray]:
   """Returns a problem of swapped points, and the true permutations [N, n, n].
 
   Each edge has copies of its two permutations of its own, in which k = round(rate n)
@@ -56,41 +55,36 @@ def swap_problem(
   copy a node would leave the relative maps consistent.)
 
   Args:
-    key: of all that is random.
+    rng: of all that is random.
     edges: [M, 2] of the graph.
     num_nodes: N.
-    size: n.
+    size: n, at least 2 where anything is swapped.
     rate: swaps a point of one copy.
   """
-  truth_key, swap_key = jax.random.split(key)
-  truth = random_permutations(truth_key, num_nodes, size)
-  swaps = round(rate * size)
-  edges = jnp.asarray(edges, jnp.int32)
-  keys = jax.random.split(swap_key, edges.shape)
-
-  def swapped(key, node):
-    def swap(order, key):
-      one, other = jax.random.choice(key, size, (2,), replace=False)
-      return order.at[jnp.stack([one, other])].set(order[jnp.stack([other, one])]), None
-
-    order, _ = jax.lax.scan(swap, jnp.arange(size), jax.random.split(key, swaps))
-    return truth[node][order]
-
-  ends = jax.vmap(jax.vmap(swapped))(keys, edges)
-  matches = jnp.einsum("mab,mcb->mac", ends[:, 0], ends[:, 1])
-  return Problem(edges, matches), truth
+  truth = random_permutations(rng, num_nodes, size)
+  copies = 2 * len(edges)
+  orders = np.tile(np.arange(size), (copies, 1))
+  copy = np.arange(copies)
+  for _ in range(round(rate * size)):
+    one = rng.integers(size, size=copies)
+    other = (one + rng.integers(1, size, size=copies)) % size
+    orders[copy, one], orders[copy, other] = orders[copy, other], orders[copy, one]
+  ends = truth[edges].reshape(copies, size, size)[copy[:, None], orders]
+  ends = ends.reshape(len(edges), 2, size, size)
+  matches = ends[:, 0] @ ends[:, 1].swapaxes(1, 2)
+  return Problem(np.asarray(edges, np.int32), matches), truth
 
 
 def view_problem(
-  key: chex.PRNGKey,
-  edges: chex.Array,
+  rng: np.random.Generator,
+  edges: np.ndarray,
   num_nodes: int,
   size: int,
   *,
   spread: float = 1.2,
   noise: float = 0.06,
   growth: float = 1.5,
-) -> tuple[Problem, chex.Array]:
+) -> tuple[Problem, np.ndarray]:
   """Returns a problem of 3-D points seen by cameras, and the true permutations.
 
   A point's descriptor is its unit direction, a code of three numbers, with noise that
@@ -99,7 +93,7 @@ def view_problem(
   points seen from the side most.
 
   Args:
-    key: of all that is random.
+    rng: of all that is random.
     edges: [M, 2] of the graph.
     num_nodes: N.
     size: n.
@@ -107,17 +101,16 @@ def view_problem(
     noise: standard deviation of a descriptor's entry seen from the front.
     growth: of this with 1 - cos(angle).
   """
-  keys = jax.random.split(key, 4)
-  normals = jax.random.normal(keys[0], (size, 3))
-  normals /= jnp.linalg.norm(normals, axis=-1, keepdims=True)
-  turns = rigid.exp_rotation(spread * jax.random.normal(keys[1], (num_nodes, 3)))
-  cosine = turns[:, 2] @ normals.T
-  scale = noise * (1 + growth * (1 - cosine))
-  codes = normals + scale[..., None] * jax.random.normal(keys[2], (*scale.shape, 3))
-  truth = random_permutations(keys[3], num_nodes, size)
-  descriptors = jnp.einsum("nab,nbc->nac", truth, codes)
-  edges = jnp.asarray(edges, jnp.int32)
-  return Problem(edges, match_descriptors(descriptors, edges)), truth
+  normals = rng.normal(size=(size, 3))
+  normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+  axes = spread * rng.normal(size=(num_nodes, 3)).astype(np.float32)
+  axis = np.asarray(rigid.exp_rotation(axes))[:, 2]
+  scale = noise * (1 + growth * (1 - axis @ normals.T))
+  codes = normals + scale[..., None] * rng.normal(size=(num_nodes, size, 3))
+  truth = random_permutations(rng, num_nodes, size)
+  descriptors = np.asarray(truth @ codes, np.float32)
+  edges = np.asarray(edges, np.int32)
+  return Problem(edges, np.asarray(_match(descriptors, edges))), truth
 
 
 def match_descriptors(descriptors: chex.Array, edges: chex.Array) -> chex.Array:
@@ -132,6 +125,9 @@ def match_descriptors(descriptors: chex.Array, edges: chex.Array) -> chex.Array:
   squares = jnp.sum(jnp.square(descriptors), axis=-1)[edges]
   costs = squares[:, 0, :, None] + squares[:, 1, None, :] - 2 * products
   return assignment.permutation(-costs)
+
+
+_match = jax.jit(match_descriptors)
 
 
 def relative_products(descriptors: chex.Array, edges: chex.Array) -> chex.Array:

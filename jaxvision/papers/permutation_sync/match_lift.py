@@ -44,21 +44,17 @@ def match_lift(
   gain = jnp.pad(block_matrix(problem, num_nodes) - sparsity, ((1, 0), (1, 0)))
 
   def step(state, _):
-    definite, dual = state
+    definite, dual, _ = state
     free = definite - dual + gain / penalty
     lifted = jnp.where(is_given, given, jnp.clip(free, 0.0, 1.0))
     values, vectors = jnp.linalg.eigh(lifted + dual)
     definite = jnp.matmul(
       vectors * jnp.maximum(values, 0.0), vectors.T, precision="highest"
     )
-    return (definite, dual + lifted - definite), lifted
+    return (definite, dual + lifted - definite, lifted), None
 
-  state = given, jnp.zeros_like(given)
-  # The start of the scan is the first iterate; only the last lifted matrix is kept.
-  (definite, dual), _ = jax.lax.scan(
-    lambda s, x: (step(s, x)[0], None), state, length=iterations
-  )
-  lifted = step((definite, dual), None)[1]
+  state = given, jnp.zeros_like(given), given
+  (_, _, lifted), _ = jax.lax.scan(step, state, length=iterations)
   return edge_blocks(lifted[1:, 1:], problem.edges, size)
 
 

@@ -1,5 +1,6 @@
 """Photographs seen in views warped by known homographies: real errors, exact truth."""
 
+import functools
 from typing import NamedTuple
 
 import chex
@@ -54,36 +55,36 @@ def load_photographs(
 
 
 def homographies(
-  key: chex.PRNGKey, count: int, side: int, *, turn: float = 0.6, tilt: float = 0.5
-) -> chex.Array:
+  rng: np.random.Generator,
+  count: int,
+  side: int,
+  *,
+  turn: float = 0.6,
+  tilt: float = 0.5,
+) -> np.ndarray:
   """Returns random maps [count, 3, 3] from the reference's pixels to the views'.
 
   Args:
-    key: of the choice; the first view is the reference itself.
+    rng: of the choice; the first view is the reference itself.
     count: N.
     side: S, of both squares in pixels.
     turn: largest rotation, radians.
-    tilt: largest of the plane's two slants: how much nearer an edge is than the
-      middle, twice.
+    tilt: largest of the plane's two slants: an edge's distance differs from the
+      middle's by half of it, relatively.
   """
-  keys = jax.random.split(key, 3)
-  first = jnp.arange(count)[:, None] > 0
-  angle = turn * _symmetric(keys[0], (count, 1)) * first
-  slants = tilt * _symmetric(keys[1], (count, 2)) * first
-  zoom = jnp.exp(0.25 * _symmetric(keys[2], (count, 1)) * first)
-  cosine, sine = jnp.cos(angle[:, 0]) * zoom[:, 0], jnp.sin(angle[:, 0]) * zoom[:, 0]
-  zero, one = jnp.zeros(count), jnp.ones(count)
-  rows = [cosine, -sine, zero, sine, cosine, zero, slants[:, 0], slants[:, 1], one]
-  turned = jnp.stack(rows, axis=-1).reshape(-1, 3, 3)
+  angle = turn * rng.uniform(-1, 1, count)
+  slants = tilt * rng.uniform(-1, 1, (count, 2))
+  zoom = np.exp(0.25 * rng.uniform(-1, 1, count))
+  angle[0], slants[0], zoom[0] = 0, 0, 1
+  turned = np.tile(np.eye(3), (count, 1, 1))
+  turned[:, 0, 0] = turned[:, 1, 1] = zoom * np.cos(angle)
+  turned[:, 1, 0] = zoom * np.sin(angle)
+  turned[:, 0, 1] = -turned[:, 1, 0]
+  turned[:, 2, :2] = slants
   half = (side - 1) / 2
-  to_unit = jnp.array(
-    [[1 / side, 0, -half / side], [0, 1 / side, -half / side], [0, 0, 1]]
-  )
-  return jnp.linalg.inv(to_unit) @ turned @ to_unit
-
-
-def _symmetric(key, shape):
-  return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
+  to_unit = np.array([[1, 0, -half], [0, 1, -half], [0, 0, side]]) / side
+  maps = np.linalg.inv(to_unit) @ turned @ to_unit
+  return maps.astype(np.float32)
 
 
 def transform(homography: chex.Array, points: chex.Array) -> chex.Array:
@@ -93,68 +94,72 @@ def transform(homography: chex.Array, points: chex.Array) -> chex.Array:
   return mapped[..., :2] / mapped[..., 2:]
 
 
-def render(
-  key: chex.PRNGKey,
-  reference: chex.Array,
-  homography: chex.Array,
-  *,
-  noise: float = 0.02,
-) -> chex.Array:
-  """Returns a view [S, S] of a reference [S, S], with another exposure and noise."""
+def render(reference: chex.Array, homography: chex.Array) -> chex.Array:
+  """Returns the view [S, S] of a reference [S, S]."""
   side = reference.shape[0]
   pixels = jnp.stack(jnp.meshgrid(jnp.arange(side), jnp.arange(side)), axis=-1)
   source = transform(jnp.linalg.inv(homography), pixels.astype(reference.dtype))
-  view = sampling.bilinear(reference[..., None], source)[..., 0]
-  gain_key, noise_key = jax.random.split(key)
-  gain = jax.random.uniform(gain_key, minval=0.8, maxval=1.2)
-  return jnp.clip(gain * view + noise * jax.random.normal(noise_key, view.shape), 0, 1)
+  return sampling.bilinear(reference[..., None], source)[..., 0]
 
 
 def make_views(
-  key: chex.PRNGKey,
-  reference: chex.Array,
-  edges: chex.Array,
+  rng: np.random.Generator,
+  reference: np.ndarray,
+  edges: np.ndarray,
   num_nodes: int,
   size: int,
   *,
   turn: float = 0.6,
   tilt: float = 0.5,
-) -> tuple[Views, chex.Array]:
-  """Returns views of a photograph, and how many of their points were really found.
+  noise: float = 0.02,
+) -> Views:
+  """Returns views of a photograph with another exposure and noise each.
 
   The strongest corners of the photograph that all views see are its key points; each
   view finds them again within two pixels of where they are, describes them, and every
-  edge matches the descriptors of its two views. It jits, and vmaps over keys.
+  edge matches the descriptors of its two views.
 
   Args:
-    key: of all that is random.
+    rng: of all that is random.
     reference: [S, S] grey in [0, 1].
     edges: [M, 2] of the graph.
     num_nodes: N.
     size: n.
     turn: of `homographies`.
     tilt: of `homographies`.
+    noise: standard deviation of a pixel's.
 
-  Returns:
-    The views, and the number of corners (up to n): below n the views are of no use.
+  Raises:
+    UserError: the views have fewer than n corners in common.
   """
   chex.assert_rank(reference, 2)
   side = reference.shape[0]
-  keys = jax.random.split(key, 3)
-  maps = homographies(keys[0], num_nodes, side, turn=turn, tilt=tilt)
-  images = jax.vmap(render, (0, None, 0))(
-    jax.random.split(keys[1], num_nodes), reference, maps
-  )
+  maps = homographies(rng, num_nodes, side, turn=turn, tilt=tilt)
+  gains = rng.uniform(0.8, 1.2, (num_nodes, 1, 1))
+  grain = noise * rng.normal(size=(num_nodes, side, side))
+  images = np.clip(gains * np.asarray(_render(reference, maps)) + grain, 0, 1)
+  images = images.astype(np.float32)
+  kept, located = _locate(reference, images, maps, size)
+  if np.any(kept <= 0):
+    raise UserError(f"{int(np.sum(kept > 0))} corners are in all views, not {size}")
+  truth = data.random_permutations(rng, num_nodes, size)
+  points = truth @ np.asarray(located)
+  return Views(images, points, _landmark_problem(images, points, edges), truth)
+
+
+_render = jax.jit(jax.vmap(render, (None, 0)))
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _locate(reference, images, maps, size):
+  """Returns the responses [n] of the key points, and where each view sees them."""
+  side = reference.shape[0]
   candidates, strengths = keypoints.corners(reference, _CANDIDATES * size)
   seen_at = jax.vmap(transform, (0, None))(maps, candidates)
   edge = keypoints.MARGIN
   is_inside = jnp.all((seen_at >= edge) & (seen_at <= side - 1 - edge), axis=(0, 2))
   kept, chosen = jax.lax.top_k(jnp.where(is_inside, strengths, 0.0), size)
-  located = jax.vmap(keypoints.snap)(images, seen_at[:, chosen])
-  truth = data.random_permutations(keys[2], num_nodes, size)
-  points = jnp.einsum("nab,nbc->nac", truth, located, precision="highest")
-  problem = landmark_problem(images, points, edges)
-  return Views(images, points, problem, truth), jnp.sum(kept > 0)
+  return kept, jax.vmap(keypoints.snap)(images, seen_at[:, chosen])
 
 
 def landmark_problem(
@@ -170,6 +175,9 @@ def landmark_problem(
   descriptors = jax.vmap(keypoints.describe)(images, points)
   edges = jnp.asarray(edges, jnp.int32)
   return Problem(edges, data.match_descriptors(descriptors, edges))
+
+
+_landmark_problem = jax.jit(landmark_problem)
 
 
 def detect(images: list[np.ndarray], count: int, names: list[str]) -> np.ndarray:

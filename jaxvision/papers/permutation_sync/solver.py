@@ -57,29 +57,43 @@ class SolverConfig:
 DEFAULT = SolverConfig()
 
 
-class Solution(NamedTuple):
-  """What `solve` finds.
+class Minimum(NamedTuple):
+  """What `minimize` finds.
 
   Attributes:
     points: [N, n, n] X, doubly stochastic.
-    permutations: [N, n, n] nearest to them, of 0 and 1.
     energy: U at X.
     energies: [iterations + 1] U at the start and after each iteration; it stays at its
       last value when the iterations end sooner.
     iterations: that were made.
     converged: False where the iterations ran out.
     infeasibility: largest distance of a sum of rows or columns of X from 1.
-    components: number of connected components. Maps between images of different ones
-      mean nothing: above 1, split the problem (`synchronization.synchronize` does).
   """
 
   points: chex.Array
-  permutations: chex.Array
   energy: chex.Array
   energies: chex.Array
   iterations: chex.Array
   converged: chex.Array
   infeasibility: chex.Array
+
+
+class Solution(NamedTuple):
+  """What `solve` finds: a Minimum, and beside it two more.
+
+  Attributes:
+    permutations: [N, n, n] nearest to the points, of 0 and 1.
+    components: number of connected components. Maps between images of different ones
+      mean nothing: above 1, split the problem (`synchronization.synchronize` does).
+  """
+
+  points: chex.Array
+  energy: chex.Array
+  energies: chex.Array
+  iterations: chex.Array
+  converged: chex.Array
+  infeasibility: chex.Array
+  permutations: chex.Array
   components: chex.Array
 
 
@@ -133,25 +147,47 @@ def solve_from(
     problem: of N images with n key points.
     config: of the solver.
   """
+  minimum = minimize(points, problem, config)
+  return Solution(
+    **minimum._asdict(),
+    permutations=assignment.permutation(minimum.points),
+    components=components(problem.edges, points.shape[0])[1],
+  )
+
+
+def minimize(
+  points: chex.Array,
+  problem: Problem,
+  config: SolverConfig = DEFAULT,
+  memory: chex.Array | None = None,
+) -> Minimum:
+  """Returns the soft maps of least energy that L-BFGS finds from a start.
+
+  Args:
+    points: as of `solve_from`.
+    problem: as of `solve_from`.
+    config: of the solver.
+    memory: pairs that are used, up to config.memory, which is used when None; traced,
+      so that 0, gradient descent, needs no compilation of its own.
+  """
   size = points.shape[-1]
   chex.assert_shape(points, (None, size, size))
   chex.assert_shape([problem.matches, problem.edges], [(None, size, size), (None, 2)])
   chex.assert_type([points, problem.matches, problem.edges], [float, float, int])
+  memory = config.memory if memory is None else memory
   state = jax.lax.while_loop(
     lambda state: state.goes_on,
-    lambda state: _iterate(state, problem, config),
+    lambda state: _iterate(state, problem, config, memory),
     _start(points, problem, config),
   )
   last = jnp.minimum(jnp.arange(config.iterations + 1), state.iteration)
-  return Solution(
+  return Minimum(
     points=state.points,
-    permutations=assignment.permutation(state.points),
     energy=state.energy,
     energies=state.energies[last],
     iterations=state.iteration,
     converged=state.converged,
     infeasibility=jnp.max(birkhoff.infeasibility(state.points)),
-    components=components(problem.edges, points.shape[0])[1],
   )
 
 
@@ -174,7 +210,7 @@ def _start(points, problem, config):
   )
 
 
-def _iterate(state, problem, config):
+def _iterate(state, problem, config, memory):
   point, gradient = state.points, state.gradient
   direction = -gradient
   if config.memory:
@@ -208,7 +244,7 @@ def _iterate(state, problem, config):
   if config.memory:
     steps = jnp.where(is_kept, _push(steps, step), steps)
     changes = jnp.where(is_kept, _push(changes, difference), changes)
-    count = jnp.minimum(count + is_kept, config.memory)
+    count = jnp.minimum(count + is_kept, memory)
 
   resolved = jnp.maximum(trial.energy, 1e-3 * jnp.sum(jnp.square(problem.matches)))
   is_still = state.energy - trial.energy < config.tolerance * resolved
