@@ -1,4 +1,7 @@
-"""Stand-ins for the paper's data that need no download."""
+"""Stand-ins for the paper's data that need no download.
+
+Those of `depth` are in `depth_data`.
+"""
 
 import functools
 from collections.abc import Sequence
@@ -10,9 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.data.photographs import photographs
+from jaxvision.errors import UserError
 from jaxvision.ops import rigid
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "china", "coffee", "flower", "rocket")
+SPLITS = ("validation", "train", "all")
 # The share of each photograph's columns, from the left, that patches for training see.
 _TRAIN_SHARE = 0.75
 
@@ -39,14 +44,16 @@ def patches(seed: int, count: int, size: int, split: str) -> np.ndarray:
     seed: of the places.
     count: number of patches.
     size: their side in pixels.
-    split: "train", from the left three quarters of each photograph, or "validation",
-      from the rest.
+    split: "train", from the left three quarters of each photograph, "validation",
+      from the rest, or "all", from anywhere.
 
   Returns:
     [count, size, size, 3] float32 in [0, 1], half of them mirrored.
   """
+  if split not in SPLITS:
+    raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
   images = _halved(split)
-  rng = np.random.default_rng([seed, split == "train"])
+  rng = np.random.default_rng([seed, SPLITS.index(split)])
   found = np.empty((count, size, size, 3), np.float32)
   for patch, which in zip(found, rng.integers(len(images), size=count), strict=True):
     height, width = images[which].shape[:2]
@@ -58,7 +65,11 @@ def patches(seed: int, count: int, size: int, split: str) -> np.ndarray:
 
 
 def registration(
-  key: chex.PRNGKey, *, outliers: float, noise: float, count: int = 400
+  key: chex.PRNGKey,
+  *,
+  outliers: chex.Numeric,
+  noise: chex.Numeric,
+  count: int = 400,
 ) -> Pairs:
   """Returns points of a bumpy sphere and where a random rigid motion takes them.
 
@@ -80,18 +91,38 @@ def registration(
   turn = angle * axis / jnp.linalg.norm(axis)
   twist = jnp.concatenate([turn, jax.random.normal(keys[3], (3,))])
   truth = rigid.apply(rigid.exp_twist(twist), source)
-  diameter = jnp.linalg.norm(jnp.max(source, axis=0) - jnp.min(source, axis=0))
+  diameter = jnp.max(jnp.linalg.norm(source[:, None] - source, axis=-1))
   noisy = truth + noise * diameter * jax.random.normal(keys[4], truth.shape)
   wrong_key, order_key = jax.random.split(keys[5])
-  is_wrong = jax.random.permutation(wrong_key, count) < round(outliers * count)
+  is_wrong = jax.random.permutation(wrong_key, count) < jnp.round(outliers * count)
   elsewhere = jax.random.permutation(order_key, truth)
   return Pairs(source, jnp.where(is_wrong[:, None], elsewhere, noisy), truth)
 
 
+def digits() -> tuple[np.ndarray, np.ndarray]:
+  """Returns scikit-learn's [1797, 64] digits in [0, 1], and the class of each.
+
+  Raises:
+    UserError: scikit-learn is not installed.
+  """
+  try:
+    from sklearn import datasets
+  except ImportError as error:
+    raise UserError(
+      "the digits come with scikit-learn, which is not installed: "
+      "pip install 'jaxvision[demo]'"
+    ) from error
+  images, labels = datasets.load_digits(return_X_y=True)
+  return (images / 16).astype(np.float32), labels
+
+
 @functools.cache
 def _halved(split: str) -> Sequence[np.ndarray]:
-  if split not in ("train", "validation"):
-    raise ValueError(f"split {split!r} is neither train nor validation")
+  columns = {
+    "validation": lambda border: slice(border, None),
+    "train": lambda border: slice(border),
+    "all": lambda border: slice(None),
+  }[split]
   halved = []
   found = photographs()
   for name in PHOTOGRAPHS:
@@ -99,6 +130,5 @@ def _halved(split: str) -> Sequence[np.ndarray]:
     height, width = (side // 2 for side in image.shape[:2])
     small = image[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
     small = small.mean(axis=(1, 3))
-    border = round(_TRAIN_SHARE * width)
-    halved.append(small[:, :border] if split == "train" else small[:, border:])
+    halved.append(small[:, columns(round(_TRAIN_SHARE * width))])
   return halved

@@ -18,7 +18,7 @@ from jaxvision.ops import rigid, robust
 
 ITERATIONS = 64
 _ITERATIONS_PER_LEVEL = 4
-_LAST_SCALE = 0.025  # in diameters of the cloud
+LAST_SCALE = 0.025  # in diameters of the cloud
 _SHAPES = (2, 1, 1 / 2, 1 / 4, 0, -1 / 4, -1 / 2, -1, -2, -4, -8, -16, -32)
 
 
@@ -49,24 +49,25 @@ class Registration(NamedTuple):
   is_valid: chex.Array
 
 
-def scale_annealed(alpha: float = -2.0) -> Schedule:
+def scale_annealed(alpha: float = -2.0, last_scale: float = LAST_SCALE) -> Schedule:
   """Returns FGR's schedule (α = -2): every 4 iterations the scale falls by 1.4.
 
-  It begins with the diameter, where nearly all pairs count.
+  It begins with the diameter, where nearly all pairs count, and ends at `last_scale`
+  diameters.
   """
-  scales = np.maximum(1.4 ** -_levels().astype(float), _LAST_SCALE)
+  scales = np.maximum(1.4 ** -_levels().astype(float), last_scale)
   return _schedule(np.full(ITERATIONS, alpha), scales)
 
 
-def shape_annealed() -> Schedule:
-  """Returns the paper's schedule: α falls from 2 to -32 at the last scale."""
+def shape_annealed(last_scale: float = LAST_SCALE) -> Schedule:
+  """Returns the paper's schedule: α falls from 2 to -32, all at `last_scale`."""
   alphas = np.array(_SHAPES)[np.minimum(_levels(), len(_SHAPES) - 1)]
-  return _schedule(alphas, np.full(ITERATIONS, _LAST_SCALE))
+  return _schedule(alphas, np.full(ITERATIONS, last_scale))
 
 
-def fixed(alpha: float) -> Schedule:
-  """Returns one shape α at the last scale, without annealing; 2 is least squares."""
-  return _schedule(np.full(ITERATIONS, alpha), np.full(ITERATIONS, _LAST_SCALE))
+def fixed(alpha: float, last_scale: float = LAST_SCALE) -> Schedule:
+  """Returns one shape α at one scale, without annealing; 2 is least squares."""
+  return _schedule(np.full(ITERATIONS, alpha), np.full(ITERATIONS, last_scale))
 
 
 def _levels():
@@ -121,8 +122,8 @@ def rmse(transform: chex.Array, source: chex.Array, truth: chex.Array) -> chex.A
 
 
 def _diameter(points, exists):
-  """Returns the diagonal of the bounding box, 1 where it has no extent."""
-  low = jnp.min(jnp.where(exists[:, None], points, jnp.inf), axis=0)
-  high = jnp.max(jnp.where(exists[:, None], points, -jnp.inf), axis=0)
-  diagonal = jnp.linalg.norm(high - low)
-  return jnp.where(jnp.isfinite(diagonal) & (diagonal > 0), diagonal, 1.0)
+  """Returns twice the largest distance from the mean, 1 where there is no extent."""
+  center = jnp.sum(points, axis=0) / jnp.maximum(jnp.sum(exists), 1)
+  distances = jnp.linalg.norm(points - center, axis=-1)
+  diameter = 2 * jnp.max(jnp.where(exists, distances, 0.0))
+  return jnp.where(jnp.isfinite(diameter) & (diameter > 0), diameter, 1.0)

@@ -1,0 +1,191 @@
+"""What the paper measures, measured again: one function for each application."""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvision.ops import robust
+from jaxvision.papers.robust_loss import (
+  clustering,
+  data,
+  density,
+  registration,
+  regression,
+  sampling,
+)
+from jaxvision.papers.robust_loss.likelihoods import DISTRIBUTIONS, REPRESENTATIONS
+
+SAMPLED_ALPHAS = (0.0, 0.5, 1.0, 2.0, 4.0)
+OUTLIERS, NOISES = (0.5, 0.8), (0.0, 0.0025, 0.005)
+SCHEDULES = {
+  "shape annealed": registration.shape_annealed(),
+  "FGR": registration.scale_annealed(),
+  "α = 1": registration.fixed(1.0),
+  "least squares": registration.fixed(2.0),
+}
+CLUSTER_ALPHAS = (1.0, 0.0, -0.5, -1.0, -2.0, -8.0)
+
+
+def regression_errors(seeds: Sequence[int]) -> dict[str, np.ndarray]:
+  """Returns the lines' root mean square errors, [seeds] for each loss."""
+  x, y = jax.vmap(regression.points)(_keys(seeds))
+  return {
+    loss: np.asarray(_line_errors(x, y, loss)) for loss in reversed(regression.LOSSES)
+  }
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _line_errors(x, y, loss):
+  return jax.vmap(lambda x, y: regression.rmse(regression.fit(x, y, loss)))(x, y)
+
+
+def sampling_distances(seeds: Sequence[int], count: int) -> list[dict]:
+  """Returns the Kolmogorov-Smirnov distance of `count` draws, a row for each α."""
+  draw = jax.jit(lambda key, alpha: robust.sample(key, alpha, 1.0, (count,)))
+  rows = []
+  for alpha in SAMPLED_ALPHAS:
+    distances = [
+      sampling.kolmogorov_smirnov(draw(jax.random.key(seed), alpha), alpha)
+      for seed in seeds
+    ]
+    rows.append({"alpha": alpha, "distance": max(distances)})
+  return rows
+
+
+def density_rows(
+  seeds: Sequence[int],
+  config: density.Fit,
+  *,
+  size: int,
+  train: int,
+  held_out: int,
+  splits: tuple[str, str],
+) -> tuple[list[dict], dict[str, density.Density]]:
+  """Returns held-out log-likelihoods of patches under every density.
+
+  Args:
+    seeds: of patches and batches.
+    config: of the fits.
+    size: of the patches in pixels.
+    train: number of patches that are fitted.
+    held_out: number of patches that judge.
+    splits: of `data.patches`, for the one and for the other.
+
+  Returns:
+    rows of "seed", "representation" and a column for each distribution, in nats a
+    patch; and the first seed's "adaptive" density of each representation.
+  """
+  rows, adaptive = [], {}
+  for seed in seeds:
+    patches = jnp.asarray(data.patches(2 * seed, train, size, splits[0]))
+    judged = jnp.asarray(data.patches(2 * seed + 1, held_out, size, splits[1]))
+    for representation in REPRESENTATIONS:
+      row = {"seed": seed, "representation": representation}
+      for distribution in DISTRIBUTIONS:
+        names = distribution, representation
+        found = density.fit(jax.random.key(seed), patches, *names, config)
+        row[distribution] = float(density.log_likelihood(found, judged, *names, config))
+        if distribution == "adaptive":
+          adaptive.setdefault(representation, found)
+      rows.append(row)
+  return rows, adaptive
+
+
+def registration_rows(seeds: Sequence[int], count: int) -> list[dict]:
+  """Returns the mean error of each way of registering, in % of the clouds' unit.
+
+  Args:
+    seeds: one a trial.
+    count: pairs of points a trial.
+
+  Returns:
+    rows of "outliers", "noise", and for each of SCHEDULES a column.
+  """
+  rows = []
+  for outliers in OUTLIERS:
+    for noise in NOISES:
+      pairs = _registrations(_keys(seeds), outliers, noise, count)
+      row = {"outliers": outliers, "noise": noise}
+      for name, schedule in SCHEDULES.items():
+        row[name] = 100 * float(jnp.mean(_registration_errors(*pairs, schedule)))
+      rows.append(row)
+  return rows
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _registrations(keys, outliers, noise, count):
+  return jax.vmap(
+    lambda key: data.registration(key, outliers=outliers, noise=noise, count=count)
+  )(keys)
+
+
+@jax.jit
+def _registration_errors(source, target, truth, schedule):
+  def error(source, target, truth):
+    found = registration.solve(source, target, schedule)
+    return registration.rmse(found.transform, source, truth)
+
+  return jax.vmap(error)(source, target, truth)
+
+
+def cluster_rows(
+  points: np.ndarray, labels: np.ndarray, alphas: Sequence[float]
+) -> tuple[list[dict], dict[float, clustering.Clustering]]:
+  """Returns the adjusted mutual information of clusters with classes, for each α.
+
+  Args:
+    points: [N, D].
+    labels: [N] true classes.
+    alphas: shapes of the loss.
+
+  Returns:
+    rows of "alpha", "AMI" and "clusters"; and the clusters of each α.
+  """
+  from sklearn.metrics import adjusted_mutual_info_score
+
+  edges = jax.jit(clustering.neighborhood)(jnp.asarray(points))
+  solve = jax.jit(clustering.solve)
+  rows, found = [], {}
+  for alpha in alphas:
+    found[alpha] = jax.device_get(solve(jnp.asarray(points), edges, alpha))
+    score = adjusted_mutual_info_score(labels, found[alpha].labels)
+    row = {"alpha": alpha, "AMI": float(score), "clusters": int(found[alpha].count)}
+    rows.append(row)
+  return rows, found
+
+
+def kmeans_scores(
+  points: np.ndarray, labels: np.ndarray, seeds: Sequence[int]
+) -> list[float]:
+  """Returns the adjusted mutual information of k-means, which is told k, by seed."""
+  from sklearn.cluster import KMeans
+  from sklearn.metrics import adjusted_mutual_info_score
+
+  clusters = len(np.unique(labels))
+  return [
+    float(
+      adjusted_mutual_info_score(
+        labels, KMeans(clusters, n_init=10, random_state=seed).fit_predict(points)
+      )
+    )
+    for seed in seeds
+  ]
+
+
+def mean_over_batches(
+  measure: Callable[[dict], chex.Array], batches: Iterable[dict]
+) -> float:
+  """Returns the mean of [B] numbers of each batch, over all examples."""
+  total, count = 0.0, 0
+  for batch in batches:
+    values = np.asarray(measure(batch), np.float64)
+    total, count = total + values.sum(), count + values.size
+  return total / count
+
+
+def _keys(seeds):
+  return jax.vmap(jax.random.key)(jnp.array(seeds))
