@@ -27,7 +27,6 @@ import numpy as np
 from jaxvision.data import archives
 from jaxvision.errors import UserError
 from jaxvision.papers.fermat_paths import (
-  baselines,
   claims,
   detection,
   figures,
@@ -80,7 +79,7 @@ PRESETS = {
     grid=16,
     bins=2400,
     samples=32_768,
-    study_grid=10,
+    study_grid=16,
     study_samples=4096,
     gallery_samples=4096,
     seeds=(0,),
@@ -268,22 +267,15 @@ def evaluate_studies(config: Config, run) -> None:
 
 
 def draw_normals(run, scene: studies.ExactScene) -> None:
-  _, found = studies.accuracy(scene)
-  points, valid = found.points[:, :, 0], found.valid[:, :, 0]
-  pca, enough = baselines.pca_normals(points, valid)
-  differences, inner = baselines.difference_normals(points, valid)
-  kept = np.asarray(enough & inner)
-  errors, maps = {}, {}
-  ways = {
-    "Fermat flow": found.normals[:, :, 0],
-    "PCA of positions": pca,
-    "differences of positions": differences,
+  titles = {
+    "flow": "Fermat flow",
+    "pca": "PCA of positions",
+    "differences": "differences of positions",
   }
-  for way, normals in ways.items():
-    chosen = scene.errors(np.asarray(points)[kept], np.asarray(normals)[kept]).angle
-    errors[way] = chosen
-    maps[way] = np.full(kept.shape, np.nan)
-    maps[way][kept] = chosen
+  errors, maps = (
+    {titles[way]: values for way, values in found.items()}
+    for found in studies.compare_normals(scene)
+  )
   run.figure(
     "normals",
     figures.normals_figure(errors, maps),

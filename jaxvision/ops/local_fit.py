@@ -48,12 +48,9 @@ def windows(grid: chex.Array, size: int) -> chex.Array:
   reach = size // 2
   around = [(reach, reach)] * 2 + [(0, 0)] * (grid.ndim - 2)
   padded = jnp.pad(grid, around, constant_values=jnp.nan)
-  shifted = [
-    padded[row : row + height, column : column + width]
-    for row in range(size)
-    for column in range(size)
-  ]
-  return jnp.stack(shifted, axis=2)
+  rows = np.arange(height)[:, None, None] + np.repeat(np.arange(size), size)
+  columns = np.arange(width)[:, None] + np.tile(np.arange(size), size)
+  return padded[rows, columns]
 
 
 def gaussian_window(size: int, sigma: float) -> np.ndarray:

@@ -52,37 +52,49 @@ def find(signals: chex.Array, count: int) -> Peaks:
 def is_peak(signals: chex.Array) -> chex.Array:
   """Returns [..., N] booleans: which samples are peaks."""
   chex.assert_type(signals, float)
-  ends = [(0, 0)] * (signals.ndim - 1)
-  steps = jnp.sign(jnp.diff(signals, axis=-1)).astype(jnp.int8)
-  rises = jnp.pad(steps, [*ends, (1, 0)]) > 0
+  *batch, size = signals.shape
+  steps = jnp.sign(jnp.diff(signals.reshape(-1, size), axis=1)).astype(jnp.int8)
+  rises = jnp.pad(steps, ((0, 0), (1, 0))) > 0
+
+  def look_further(scale, following):
+    later = _shift(following, 2**scale, 0)
+    return jnp.where(following == 0, later, following)
+
   # The sign of the first step that is not flat, found in windows of doubling size.
-  following = jnp.pad(steps, [*ends, (0, 1)])
-  width = 1
-  while width < signals.shape[-1]:
-    later = jnp.pad(following[..., width:], [*ends, (0, width)])
-    following = jnp.where(following == 0, later, following)
-    width *= 2
-  return rises & (following < 0)
+  following = jnp.pad(steps, ((0, 0), (0, 1)))
+  scales = max(size - 1, 1).bit_length()
+  following = jax.lax.fori_loop(0, scales, look_further, following)
+  return (rises & (following < 0)).reshape(*batch, size)
 
 
 def _saddle_bound(x):
   """Returns [B, N] levels that the bases of peaks do not lie below."""
-  size = x.shape[1]
-  scales = [2**k for k in range(_SCALES) if 2**k < 2 * size]
-  reach = 2 * scales[-1]
+  rows, size = x.shape
+  reach = 2 ** (_SCALES - 1)
   # Beyond the ends the signal counts as higher than anything.
   padded = jnp.pad(x, ((0, 0), (reach, reach)), constant_values=jnp.inf)
-  highest = lowest = padded
-  bound = jnp.full_like(x, -jnp.inf)
-  for scale in scales:  # here `highest[i]` is that of `scale` samples from i on
-    for start in (reach + 1, reach - scale):  # right and left of each sample
-      window = slice(start, start + size)
-      found = jnp.where(highest[:, window] > x, lowest[:, window], -jnp.inf)
-      bound = jnp.maximum(bound, found)
-    highest = jnp.maximum(highest[:, :-scale], highest[:, scale:])
-    lowest = jnp.minimum(lowest[:, :-scale], lowest[:, scale:])
-  lowest_of_all = jnp.min(x, axis=1, keepdims=True)
-  return jnp.maximum(bound, lowest_of_all)
+
+  def widen(scale, carry):
+    highest, lowest, bound = carry  # of as many samples as `width` from each one on
+    width = 2**scale
+    for start in (reach + 1, reach - width):  # right and left of each sample
+      high, low = (
+        jax.lax.dynamic_slice(level, (0, start), (rows, size))
+        for level in (highest, lowest)
+      )
+      bound = jnp.maximum(bound, jnp.where(high > x, low, -jnp.inf))
+    highest = jnp.maximum(highest, _shift(highest, width, jnp.inf))
+    lowest = jnp.minimum(lowest, _shift(lowest, width, jnp.inf))
+    return highest, lowest, bound
+
+  lowest = jnp.broadcast_to(jnp.min(x, axis=1, keepdims=True), x.shape)
+  return jax.lax.fori_loop(0, _SCALES, widen, (padded, padded, lowest))[2]
+
+
+def _shift(rows, steps, fill):
+  """Returns rows [B, N] moved to the left; steps may be traced, at most N."""
+  padded = jnp.pad(rows, ((0, 0), (0, rows.shape[1])), constant_values=fill)
+  return jax.lax.dynamic_slice(padded, (0, steps), rows.shape)
 
 
 def _best_first(x, bounds, count):

@@ -12,7 +12,6 @@ from jaxvision.data import files
 from jaxvision.papers.fermat_paths import (
   detection,
   poisson_surface,
-  rendering,
   scenes,
   surfaces,
 )
@@ -49,7 +48,8 @@ def branches_figure(
   figure, (left, right) = plt.subplots(
     1, 2, figsize=(11, 4.6), layout="constrained", width_ratios=(1.1, 1)
   )
-  edges = (positions[0], positions[-1], bins[0], bins[-1])
+  half = 0.5 * float(positions[1] - positions[0])
+  edges = (positions[0] - half, positions[-1] + half, bins[0], bins[-1])
   left.imshow(bright.T, origin="lower", aspect="auto", extent=edges, cmap="gray")
   for sign, color, name in ((1, _RISING, "rises"), (-1, _FALLING, "falls")):
     row, branch = np.nonzero(seen & (signs == sign))
@@ -157,10 +157,10 @@ def normals_figure(errors: Mapping[str, np.ndarray], maps: Mapping[str, np.ndarr
   highest = max((np.nanquantile(m, 0.95) for m in maps.values()), default=1.0)
   for axis, (way, angle) in zip(axes[1:], maps.items(), strict=True):
     shown = axis.imshow(angle, origin="lower", vmin=0, vmax=highest, cmap="viridis")
-    axis.set_title(f"{way}, by wall point")
+    axis.set_title(way)
     axis.set_xticks([])
     axis.set_yticks([])
-  figure.colorbar(shown, ax=axes[-1], label="degrees")
+  figure.colorbar(shown, ax=axes[-1], label="degrees, by wall point")
   return figure
 
 
@@ -172,7 +172,7 @@ def gallery_figure(samples: int = 2**20):
   off = wall.at[0, 0].set(45.0)
 
   def curve(s):
-    return jnp.stack([40 * s - 20, 60 + 0 * s])
+    return jnp.stack([20 - 40 * s, 60 + 0 * s])  # faces the wall
 
   angle = scenes.SCENES["concaveSphere"].patch
   cases = {
@@ -182,8 +182,7 @@ def gallery_figure(samples: int = 2**20):
     "boundary: square root": (surfaces.rectangle(60, 60, 60), off),
   }
   figure, axes = plt.subplots(1, 5, figsize=(14, 2.9), layout="constrained")
-  bins = scenes.bin_centres(2000)
-  render = jax.jit(rendering.render)
+  bins, render = scenes.bin_centres(2400), scenes.render_transients
   for axis, (title, (patch, detector)) in zip(axes, cases.items(), strict=False):
     drawn = jax.jit(lambda patch=patch: surfaces.sample_patch(patch, samples))()
     _draw_transient(axis, bins, render(drawn, detector, bins)[0], title)
@@ -222,10 +221,12 @@ def draw_surface(axis, surface, view, frame=None) -> None:
   if surface is not None and len(surface.faces):
     corners = _turn(surface.vertices, view)[surface.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    areas = np.linalg.norm(normals, axis=1)
+    real = areas > 1e-9 * max(areas.max(), 1e-12)  # a pole has triangles of two corners
+    corners, normals = corners[real], normals[real] / areas[real, None]
     light = np.array([-0.4, 0.5, -0.77])
     facing = np.where(normals[:, 2:] > 0, -normals, normals)
-    shade = 0.25 + 0.75 * np.clip(facing @ light, 0, 1)
+    shade = 0.25 + 0.65 * np.clip(facing @ light, 0, 1)
     tint = np.where(normals[:, 2] > 0, 0.72, 1.0)  # back sides are bluish
     colors = np.stack([shade * tint, shade * (0.5 + 0.5 * tint), shade], axis=1)
     order = np.argsort(-corners[:, :, 2].mean(axis=1))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 def measure(
   key: chex.PRNGKey,
   transients: chex.Array,
-  photons: float | None = None,
+  photons: float | chex.Array | None = None,
   *,
   jitter: float = 0.0,
   tail: float = 0.0,

@@ -136,7 +136,7 @@ def extract(volume: Volume, points: np.ndarray, reach: float) -> Surface:
   if not len(points) or not values.min() < level < values.max():
     return empty
   vertices, faces, _, _ = measure.marching_cubes(
-    np.array(values), float(level), gradient_direction="ascent"
+    np.array(values), float(level), gradient_direction="descent"
   )
   vertices = vertices * spacing + origin
   distances, _ = spatial.cKDTree(points).query(vertices)

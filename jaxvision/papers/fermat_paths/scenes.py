@@ -109,7 +109,9 @@ def bin_centres(count: int) -> chex.Array:
   return (jnp.arange(count) + 0.5) * BIN
 
 
-_render = jax.jit(rendering.render, static_argnames=("reflectance", "occlusion"))
+render_transients = jax.jit(
+  rendering.render, static_argnames=("reflectance", "occlusion")
+)
 
 
 def render(
@@ -133,7 +135,7 @@ def render(
   """
   wall, centres = wall_grid(grid), bin_centres(bins)
   occlusion = int(np.clip(np.sqrt(samples) / 4, 8, 128)) if scene.hides_itself else None
-  transients = _render(
+  transients = render_transients(
     scene.samples(samples),
     wall.reshape(-1, 3),
     centres,

@@ -26,7 +26,14 @@ from jaxvision.papers.fermat_paths import (
 _SIDE = 76.8  # cm of the wall that the small grids cover
 _reconstruct = jax.jit(pipeline.reconstruct, static_argnums=3)
 _detect = jax.jit(detection.detect, static_argnums=2)
-_render = jax.jit(rendering.render, static_argnames=("reflectance", "occlusion"))
+_render = scenes.render_transients
+_sphere = jax.jit(closed_forms.sphere_transient)
+_bowl = jax.jit(closed_forms.bowl_transient)
+_measure = jax.jit(
+  functools.partial(noise.measure, jitter=1.0, tail=5.0, tail_share=0.2, ambient=0.1)
+)
+_pca_normals = jax.jit(baselines.pca_normals)
+_difference_normals = jax.jit(baselines.difference_normals)
 _SPHERE = jnp.array(scenes.CONVEX_CENTER)
 _BOWL = jnp.array(scenes.CONCAVE_CENTER)
 
@@ -66,47 +73,43 @@ def exact_scenes(grid: int, bins: int, side: float = _SIDE) -> dict[str, ExactSc
   shallow_center, shallow_radius = jnp.array([0.0, 0.0, -40.0]), 120.0
   detector = dataclasses.replace(detection.CONVEX, count=1)
 
-  def build(transient, points, curvature, errors):
-    transients = jax.jit(jax.vmap(jax.vmap(transient)))(wall)
+  def build(transients, points, curvature, errors):
     distances = jnp.linalg.norm(points - wall, axis=-1)
     curvatures = jnp.full((*distances.shape, 2), curvature)
     types = closed_forms.stationary_type(curvatures, distances)
     return ExactScene(transients, centres, wall, points, types, detector, errors)
 
-  def distance(center):
-    return lambda v: jnp.linalg.norm(v - center)
+  def distances(center):
+    return jnp.linalg.norm(wall - center, axis=-1, keepdims=True)
 
   def errors(center, radius, inward):
     return functools.partial(
       metrics.sphere_errors, center=np.asarray(center), radius=radius, inward=inward
     )
 
-  to_sphere, to_bowl, to_shallow = map(distance, (_SPHERE, _BOWL, shallow_center))
+  shallow = _bowl(centres, distances(shallow_center), shallow_radius)
+  plane = closed_forms.plane_transient(centres, depth)
   return {
     "sphere": build(
-      lambda v: closed_forms.sphere_transient(centres, to_sphere(v), radius),
+      _sphere(centres, distances(_SPHERE), radius),
       closed_forms.sphere_point(wall, _SPHERE, radius),
       1 / radius,
       errors(_SPHERE, radius, inward=False),
     ),
     "bowl": build(
-      lambda v: closed_forms.bowl_transient(centres, to_bowl(v), radius),
+      _bowl(centres, distances(_BOWL), radius),
       closed_forms.sphere_point(wall, _BOWL, radius, far=True),
       -1 / radius,
       errors(_BOWL, radius, inward=True),
     ),
     "shallow bowl": build(
-      lambda v: jnp.where(
-        centres < 2 * 110.0,  # the bowl ends before its far side turns around
-        closed_forms.bowl_transient(centres, to_shallow(v), shallow_radius),
-        0.0,
-      ),
+      jnp.where(centres < 220, shallow, 0.0),  # it ends before its far side turns
       closed_forms.sphere_point(wall, shallow_center, shallow_radius),
       -1 / shallow_radius,
       errors(shallow_center, shallow_radius, inward=True),
     ),
     "plane": build(
-      lambda v: closed_forms.plane_transient(centres, depth) + 0 * v[0],
+      jnp.broadcast_to(plane, (grid, grid, bins)),
       closed_forms.plane_point(wall, depth),
       0.0,
       functools.partial(metrics.plane_errors, depth=depth),
@@ -114,9 +117,14 @@ def exact_scenes(grid: int, bins: int, side: float = _SIDE) -> dict[str, ExactSc
   }
 
 
+def settings_of(scene: ExactScene) -> pipeline.Settings:
+  """Returns the authors' fit without a bar on its residual."""
+  return pipeline.Settings(scene.detector, fit_error=float("inf"))
+
+
 def accuracy(scene: ExactScene) -> tuple[metrics.PointErrors, pipeline.Reconstruction]:
   """Returns the errors of A1-A6 with the authors' fit."""
-  settings = pipeline.Settings(scene.detector, fit_error=float("inf"))
+  settings = settings_of(scene)
   found = _reconstruct(scene.transients, scene.bins, scene.wall, settings)
   return scene.errors(*pipeline.oriented_points(found)), found
 
@@ -136,17 +144,29 @@ def sign_agreement(scene: ExactScene) -> float:
 
 def normal_errors(scene: ExactScene) -> dict[str, float]:
   """Returns median errors in degrees of three ways to normals, at the same points."""
+  errors, _ = compare_normals(scene)
+  return {way: float(np.median(angle)) for way, angle in errors.items()}
+
+
+def compare_normals(scene: ExactScene) -> tuple[dict, dict]:
+  """Returns errors in degrees of three ways to normals, at the same points.
+
+  Returns:
+    {way: [N]} and the same as {way: [H, W]} by wall point, NaN without a normal.
+  """
   _, found = accuracy(scene)
   points, valid = found.points[:, :, 0], found.valid[:, :, 0]
-  pca, enough = baselines.pca_normals(points, valid)
-  differences, inner = baselines.difference_normals(points, valid)
-  both = np.asarray(enough & inner)
-  chosen = np.asarray(points)[both]
+  pca, enough = _pca_normals(points, valid)
+  differences, inner = _difference_normals(points, valid)
+  kept = np.asarray(enough & inner)
   ways = {"flow": found.normals[:, :, 0], "pca": pca, "differences": differences}
-  return {
-    name: float(np.median(scene.errors(chosen, np.asarray(normals)[both]).angle))
-    for name, normals in ways.items()
-  }
+  errors, maps = {}, {}
+  for way, normals in ways.items():
+    chosen = np.asarray(points)[kept], np.asarray(normals)[kept]
+    errors[way] = scene.errors(*chosen).angle
+    maps[way] = np.full(kept.shape, np.nan)
+    maps[way][kept] = errors[way]
+  return errors, maps
 
 
 def refinement_errors(
@@ -206,7 +226,8 @@ def brdf_study(grid: int, bins: int, samples: int) -> list[dict]:
   sphere = scenes.SCENES["convexSphere"].samples(samples)
   voxels = baselines.voxel_grid((-15, -15, 62), (15, 15, 82), 2.0).reshape(-1, 3)
   project = jax.jit(baselines.back_project)
-  detector = dataclasses.replace(detection.CONVEX, count=1)
+  wide = dataclasses.replace(detection.CONVEX, count=1)
+  narrow = dataclasses.replace(wide, sigmas=(0.25,))
   rows, reference = [], None
   for diffuse, lobe, exponent, equal_power in (
     (1.0, 0.0, 0.0, False),
@@ -220,17 +241,21 @@ def brdf_study(grid: int, bins: int, samples: int) -> list[dict]:
   ):
     reflectance = rendering.Reflectance(diffuse, lobe, exponent)
     transients = _render(sphere, wall, centres, reflectance=reflectance)
-    paths = _detect(transients, centres, detector).paths[:, 0]
+    paths = [_detect(transients, centres, d).paths[:, 0] for d in (wide, narrow)]
     peak = float(jnp.max(project(transients, centres, wall, voxels)))
     reference = reference or (paths, peak)
-    change = float(jnp.max(jnp.abs(paths - reference[0]))) / scenes.BIN
+    changes = [
+      round(float(jnp.max(jnp.abs(now - before))) / scenes.BIN, 3)
+      for now, before in zip(paths, reference[0], strict=True)
+    ]
     rows.append(
       {
         "diffuse": diffuse,
         "lobe": lobe,
         "exponent": exponent,
         "equal power": equal_power,
-        "path change, bins": round(change, 3),
+        "path change, bins": changes[0],
+        "path change with narrow filters, bins": changes[1],
         "back-projection peak": peak / reference[1],
       }
     )
@@ -241,20 +266,12 @@ def noise_study(grid: int, bins: int, seeds: tuple[int, ...]) -> list[dict]:
   """Returns what is left of the sphere at several numbers of photons."""
   scene = exact_scenes(grid, bins)["sphere"]
   truth = 2 * np.linalg.norm(scene.points - scene.wall, axis=-1).reshape(-1, 1)
-  settings = pipeline.Settings(scene.detector, fit_error=6e-4)
+  settings = settings_of(scene)
   rows = []
   for photons in (1e3, 1e4, 1e5):
     scores, distances, shares = [], [], []
     for seed in seeds:
-      measured = noise.measure(
-        jax.random.key(seed),
-        scene.transients,
-        photons,
-        jitter=1.0,
-        tail=5.0,
-        tail_share=0.2,
-        ambient=0.1,
-      )
+      measured = _measure(jax.random.key(seed), scene.transients, photons)
       found = _reconstruct(measured, scene.bins, scene.wall, settings)
       paths = np.asarray(found.paths).reshape(-1, 1)
       scores.append(metrics.detection_scores(paths, truth, 2 * scenes.BIN)[0])
@@ -280,16 +297,25 @@ def bistatic_errors(grid: int, bins: int, samples: int) -> dict[str, float]:
   settings = pipeline.Settings(
     dataclasses.replace(detection.CONVEX, count=1), fit_error=float("inf")
   )
-  found = {}
-  for name, midpoint in (("half angle", False), ("midpoint", True)):
-    chosen = dataclasses.replace(settings, midpoint_normals=midpoint)
-    result = _reconstruct(
-      measured.transients, measured.bins, measured.wall, chosen, source=source
-    )
-    errors = scene.point_errors(*pipeline.oriented_points(result))
-    found["distance"] = float(np.median(errors.distance))
-    found[name] = float(np.median(errors.angle))
-  return found
+  result = _reconstruct(
+    measured.transients, measured.bins, measured.wall, settings, source=source
+  )
+  valid = np.asarray(result.valid)
+  midpoints = flow.path_normals(
+    result.points,
+    jnp.broadcast_to(measured.wall[:, :, None], result.points.shape),
+    jnp.broadcast_to(source, result.points.shape),
+    midpoint=True,
+  )
+  points, normals = pipeline.oriented_points(result)
+  errors = scene.point_errors(points, normals)
+  return {
+    "distance": float(np.median(errors.distance)),
+    "half angle": float(np.median(errors.angle)),
+    "midpoint": float(
+      np.median(scene.point_errors(points, np.asarray(midpoints)[valid]).angle)
+    ),
+  }
 
 
 def renderer_errors(samples: int) -> list[dict]:
