@@ -55,6 +55,7 @@ class Config:
   source: Literal["render", "authors"] = "authors"
   scenes: tuple[str, ...] = tuple(scenes.SCENES)
   grid: int = 64  # wall points along each side
+  side: float = scenes.SIDE  # of the square of the wall that the grid covers
   bins: int = 4096
   samples: int = 1_000_000  # of the surface, for every wall point
 
@@ -64,7 +65,8 @@ class Config:
   type_margin: float = 0.1  # how clearly a point must be of its step's type
   rescale_sigma: bool = True  # for predict: filters as wide in cm as the authors'
 
-  # The small studies behind the claims.
+  # The small studies behind the claims, and those of noise and of one fixed source.
+  studies: tuple[str, ...] = ("claims", "reflectance", "noise", "source", "gallery")
   study_grid: int = 16
   study_bins: int = 2400
   study_samples: int = 1_000_000
@@ -77,9 +79,10 @@ PRESETS = {
     source="render",
     scenes=("concaveSphere",),
     grid=16,
+    side=40.0,
     bins=2400,
     samples=32_768,
-    study_grid=16,
+    studies=("claims",),
     study_samples=4096,
     gallery_samples=4096,
     seeds=(0,),
@@ -106,7 +109,9 @@ def scene_of(name: str) -> scenes.Scene:
 def measure(config: Config, run, name: str) -> measurements.Measurement:
   """Returns the transients of a scene."""
   if config.source == "render":
-    return scenes.render(scene_of(name), config.grid, config.bins, config.samples)
+    return scenes.render(
+      scene_of(name), config.grid, config.bins, config.samples, side=config.side
+    )
   if run.data_dir is None:
     raise UserError(f"the authors' {name}.mat is read from --data_dir=DIR")
   return measurements.read(run.data_dir / f"{name}.mat")
@@ -186,11 +191,6 @@ def evaluate(config: Config, run) -> None:
     "Poisson surfaces through the points, beside the hidden surfaces, from two sides.",
   )
   evaluate_studies(config, run)
-  run.figure(
-    "gallery",
-    figures.gallery_figure(config.gallery_samples),
-    "How each kind of Fermat path shows in a transient.",
-  )
 
 
 def evaluate_scene(name: str, found) -> tuple[dict, poisson_surface.Surface]:
@@ -235,35 +235,43 @@ def draw_branches(config: Config, run, name: str, found, arrays) -> None:
 
 
 def evaluate_studies(config: Config, run) -> None:
-  """Makes the claims that need scenes of their own."""
-  exact = studies.exact_scenes(config.study_grid, config.study_bins)
-  claims.claim_accuracy(run, exact)
-  claims.claim_reflectance(
-    run, studies.brdf_study(8, config.study_bins, config.study_samples // 8)
-  )
-  claims.claim_signs(run, exact)
-  # How normals compare depends on the grid's pitch: here it is the paper's.
-  fine = studies.exact_scenes(config.grid, config.study_bins, scenes.SIDE)
-  claims.claim_normals(run, fine)
-  claims.claim_refinement(run, exact["sphere"], config.seeds)
-  claims.claim_renderer(run, config.study_samples)
-  run.table(
-    "noise",
-    studies.noise_study(config.study_grid, config.study_bins, config.seeds),
-    "The sphere's exact transients as a detector counts them: jitter of 1 bin, a tail "
-    "of 5 bins with a fifth of the photons, a tenth of ambient light.",
-  )
-  bistatic = studies.bistatic_errors(
-    config.study_grid, config.study_bins, config.study_samples // 8
-  )
-  run.result("one fixed source: median distance", bistatic["distance"], unit="cm")
-  for name in ("half angle", "midpoint"):
-    run.result(
-      f"one fixed source: median angle, normal by {name}",
-      bistatic[name],
-      unit="degrees",
+  """Makes the claims that need scenes of their own, and the other studies."""
+  grid, bins = config.study_grid, config.study_bins
+  few = config.study_samples // 8
+  if "claims" in config.studies:
+    exact = studies.exact_scenes(grid, bins)
+    claims.claim_accuracy(run, exact)
+    claims.claim_signs(run, exact)
+    # How normals compare depends on the grid's pitch: here it is the paper's.
+    fine = studies.exact_scenes(config.grid, bins, config.side)
+    claims.claim_normals(run, fine)
+    draw_normals(run, fine["sphere"])
+    claims.claim_refinement(run, exact["sphere"], config.seeds)
+    claims.claim_renderer(run, config.study_samples)
+  if "reflectance" in config.studies:
+    claims.claim_reflectance(run, studies.brdf_study(8, bins, few))
+  if "noise" in config.studies:
+    run.table(
+      "noise",
+      studies.noise_study(grid, bins, config.seeds),
+      "The sphere's exact transients as a detector counts them: jitter of 1 bin, a "
+      "tail of 5 bins with a fifth of the photons, a tenth of ambient light.",
     )
-  draw_normals(run, fine["sphere"])
+  if "source" in config.studies:
+    bistatic = studies.bistatic_errors(grid, bins, few)
+    run.result("one fixed source: median distance", bistatic["distance"], unit="cm")
+    for name in ("half angle", "midpoint"):
+      run.result(
+        f"one fixed source: median angle, normal by {name}",
+        bistatic[name],
+        unit="degrees",
+      )
+  if "gallery" in config.studies:
+    run.figure(
+      "gallery",
+      figures.gallery_figure(config.gallery_samples),
+      "How each kind of Fermat path shows in a transient.",
+    )
 
 
 def draw_normals(run, scene: studies.ExactScene) -> None:

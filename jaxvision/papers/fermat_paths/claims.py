@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,6 +13,8 @@ from jaxvision.papers.fermat_paths import (
   scenes,
   studies,
 )
+
+_from_paths = jax.jit(pipeline.from_paths, static_argnums=3)
 
 _REACH = 0.5  # cm within which a true point counts as reconstructed
 
@@ -104,10 +107,10 @@ def claim_branches(run, found, wall) -> None:
   truth = np.asarray(scene.samples(4096).points)
   points, normals = pipeline.oriented_points(found)
   errors = scene.point_errors(points, normals)
-  flat = found.paths.reshape(-1, found.paths.shape[-1])
-  first = detection.first_returns(detection.Detection(flat, flat, flat))
+  flat = jnp.asarray(found.paths.reshape(-1, found.paths.shape[-1]))
+  first = jax.jit(detection.first_returns)(detection.Detection(flat, flat, flat))
   shape = (*wall.shape[:2], 1)
-  baseline = pipeline.from_paths(
+  baseline = _from_paths(
     first.reshape(shape),
     jnp.ones(shape, jnp.int32),
     jnp.asarray(wall),

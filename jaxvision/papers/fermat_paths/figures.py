@@ -262,7 +262,7 @@ def _turn(points, view):
 
 
 def _draw_transient(axis, bins, transient, title):
-  transient = np.asarray(transient)
+  bins, transient = np.asarray(bins), np.asarray(transient)
   axis.plot(bins, transient / transient.max(), color="black", lw=1)
   lit = bins[np.flatnonzero(transient > 0)]
   pad = 0.08 * float(lit[-1] - lit[0])

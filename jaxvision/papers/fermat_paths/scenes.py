@@ -99,14 +99,14 @@ def wall_grid(size: int, side: float = SIDE) -> chex.Array:
     size: points along each side.
     side: of the square that they stand for, cm: a `size`-th of it lies around each.
   """
-  steps = (jnp.arange(size) - (size - 1) / 2) * (side / size)
+  steps = (jnp.arange(size, dtype=float) - (size - 1) / 2) * (side / size)
   x, y = jnp.meshgrid(steps, steps)
   return jnp.stack([x, y, jnp.zeros_like(x)], axis=-1)
 
 
 def bin_centres(count: int) -> chex.Array:
   """Returns the [count] centres of bins from 0 on, cm."""
-  return (jnp.arange(count) + 0.5) * BIN
+  return (jnp.arange(count, dtype=float) + 0.5) * BIN
 
 
 render_transients = jax.jit(
@@ -120,6 +120,7 @@ def render(
   bins: int,
   samples: int,
   *,
+  side: float = SIDE,
   reflectance: rendering.Reflectance = rendering.Reflectance(),  # noqa: B008
   source: chex.Array | None = None,
 ) -> measurements.Measurement:
@@ -130,10 +131,11 @@ def render(
     grid: wall points along each side.
     bins: number of bins of 0.12 cm from path length 0 on.
     samples: of the surface, for every wall point.
+    side: of the square of the wall that the grid covers, cm.
     reflectance: of surface and wall.
     source: [3] the lit wall point; each detector's own when None.
   """
-  wall, centres = wall_grid(grid), bin_centres(bins)
+  wall, centres = wall_grid(grid, side), bin_centres(bins)
   occlusion = int(np.clip(np.sqrt(samples) / 4, 8, 128)) if scene.hides_itself else None
   transients = render_transients(
     scene.samples(samples),

@@ -134,12 +134,11 @@ def sign_agreement(scene: ExactScene) -> float:
 
   The edge must also lie within two bins of the Fermat path.
   """
-  flat = scene.transients.reshape(-1, scene.bins.size)
-  found = _detect(flat, scene.bins, scene.detector)
-  truth = 2 * jnp.linalg.norm(scene.points - scene.wall, axis=-1).reshape(-1)
-  near = jnp.abs(found.paths[:, 0] - truth) <= 2 * scenes.BIN
-  agree = near & (found.signs[:, 0] == scene.types.reshape(-1))
-  return float(jnp.mean(agree))
+  _, found = accuracy(scene)
+  truth = 2 * np.linalg.norm(scene.points - scene.wall, axis=-1)
+  near = np.abs(found.paths[:, :, 0] - truth) <= 2 * scenes.BIN
+  agree = near & (np.asarray(found.signs[:, :, 0]) == np.asarray(scene.types))
+  return float(np.mean(agree))
 
 
 def normal_errors(scene: ExactScene) -> dict[str, float]:
@@ -189,29 +188,22 @@ def refinement_errors(
   points = flow.intersect(paths, scene.wall, directions).reshape(-1, 3)
   wall = scene.wall.reshape(-1, 3)
 
-  @functools.partial(jax.jit, static_argnames="iterations")
-  def solve(points, valid, iterations):
-    field = refinement.fit_heights(points, valid, (9, 9), bending=1e-3)
-    return refinement.refine(
-      field,
-      wall,
-      paths.reshape(-1),
-      points[:, :2],
-      valid,
-      bending=1e-4,
-      iterations=iterations,
-    )
+  start, refined = _fit_and_refine(points, valid, wall, paths.reshape(-1))
 
   def error(points):
     chosen = np.asarray(points)[np.asarray(valid)]
-    normals = np.zeros_like(chosen)
-    return float(np.median(scene.errors(chosen, normals).distance))
+    return float(np.median(scene.errors(chosen, np.zeros_like(chosen)).distance))
 
-  return {
-    "points": error(points),
-    "start": error(solve(points, valid, 0).points),
-    "refined": error(solve(points, valid, 10).points),
-  }
+  return {"points": error(points), "start": error(start), "refined": error(refined)}
+
+
+@jax.jit
+def _fit_and_refine(points, valid, wall, paths):
+  """Returns the specular points of a spline through points, and of the refined one."""
+  field = refinement.fit_heights(points, valid, (9, 9), bending=1e-3)
+  xy = refinement.specular_points(field, wall, points[:, :2])
+  refined = refinement.refine(field, wall, paths, points[:, :2], valid, bending=1e-4)
+  return refinement.surface_points(field, xy), refined.points
 
 
 def brdf_study(grid: int, bins: int, samples: int) -> list[dict]:
