@@ -45,8 +45,16 @@ class ConvBlocks(nn.Module):
   layers: Layers
 
   @nn.compact
-  def __call__(self, x: chex.Array, *, train: bool = False) -> chex.Array:
-    """Returns [B, H, W, features of the last layer] of x [B, H, W, C]."""
+  def __call__(
+    self, x: chex.Array, *, train: bool = False, groups: int = 1
+  ) -> chex.Array:
+    """Returns [B, H, W, features of the last layer] of x [B, H, W, C].
+
+    Args:
+      x: the batch.
+      train: whether to normalise by the batch, or by the running statistics.
+      groups: equal parts of the batch that are normalised each by itself.
+    """
     for number, (features, dilation) in enumerate(self.layers):
       x = Conv(
         features,
@@ -57,7 +65,8 @@ class ConvBlocks(nn.Module):
         kernel_init=kernel_init,
         name=f"conv{number}",
       )(x)
-      x = elu(batch_norm(train=train, name=f"bn{number}")(x))
+      norm = batch_norm(train=train, name=f"bn{number}")
+      x = elu(jnp.concatenate([norm(part) for part in jnp.split(x, groups)]))
     return x
 
 
@@ -73,13 +82,19 @@ class FeaturePyramid(nn.Module):
   scales: Sequence[Layers] = PYRAMID
 
   @nn.compact
-  def __call__(self, x: chex.Array, *, train: bool = False) -> list[chex.Array]:
-    """Returns all channels' features [B, H >> l, W >> l, C_l] of x [B, H, W, C]."""
+  def __call__(
+    self, x: chex.Array, *, train: bool = False, groups: int = 1
+  ) -> list[chex.Array]:
+    """Returns all channels' features [B, H >> l, W >> l, C_l] of x [B, H, W, C].
+
+    The other arguments are those of `ConvBlocks`.
+    """
     features = []
     for number, layers in enumerate(self.scales):
       if number:
         x = average_pyramid(x, 2)[1]
-      x = ConvBlocks(tuple(layers), name=f"net{number}")(x, train=train)
+      blocks = ConvBlocks(tuple(map(tuple, layers)), name=f"net{number}")
+      x = blocks(x, train=train, groups=groups)
       features.append(x)
     return features
 

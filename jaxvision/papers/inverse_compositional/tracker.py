@@ -206,22 +206,20 @@ class Tracker:
       views = [
         jnp.concatenate(pair, axis=-1) for pair in (views, list(reversed(views)))
       ]
-    network = self._encoder()
-
-    def encode(view):
-      variables = {"params": params["encoder"], "batch_stats": model_state["encoder"]}
-      if not train:
-        return network.apply(variables, view)
-      features, updated = network.apply(
-        variables, view, train=True, mutable=["batch_stats"]
-      )
+    variables = {"params": params["encoder"], "batch_stats": model_state["encoder"]}
+    features = self._encoder().apply(
+      variables,
+      jnp.concatenate(views),
+      train=train,
+      # In the authors' code one view is encoded after the other.
+      groups=2 if train else 1,
+      mutable=["batch_stats"] if train else False,
+    )
+    if train:
+      features, updated = features
       model_state["encoder"] = updated["batch_stats"]
-      return features
-
-    if train:  # as in the authors' code, each view is normalised by itself
-      return [encoders.channel_means(encode(view)) for view in views]
-    both = encoders.channel_means(encode(jnp.concatenate(views)))
-    return list(zip(*(jnp.split(scale, 2) for scale in both), strict=True))
+    means = encoders.channel_means(features)
+    return list(zip(*(jnp.split(scale, 2) for scale in means), strict=True))
 
   def _weigh(self, params, model_state, number, level, pose, prior, train):
     """Returns the weights [B, H, W, 1] of a level; may update the statistics."""
