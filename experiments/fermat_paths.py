@@ -55,7 +55,7 @@ class Config:
   source: Literal["render", "authors"] = "authors"
   scenes: tuple[str, ...] = tuple(scenes.SCENES)
   grid: int = 64  # wall points along each side
-  side: float = scenes.SIDE  # of the square of the wall that the grid covers
+  side: float = 100.0  # cm of the square of the wall that the grid covers
   bins: int = 4096
   samples: int = 1_000_000  # of the surface, for every wall point
 
