@@ -19,7 +19,9 @@ from jaxvision.papers.filterreg.registration import (
   Registration,
   center_clouds,
   is_determined,
+  iterate_until_converged,
   motion_between,
+  pair_variance,
   shift,
 )
 
@@ -98,6 +100,7 @@ def icp(
     return Registration(
       transform=new,
       sigma=jnp.sqrt(jnp.sum(squares) / total),
+      objective=jnp.sum(squares),
       weights=weights,
       iterations=state.iterations + 1,
       is_converged=motion_between(transform, new, clouds) <= tolerance,
@@ -133,7 +136,7 @@ def coherent_point_drift(
   start = shift(
     jnp.eye(4, dtype=model.dtype) if initial is None else initial, clouds.center
   )
-  variance = initial_variance(rigid.apply(start, clouds.model), clouds)
+  variance = pair_variance(rigid.apply(start, clouds.model), clouds)
 
   def iterate(state):
     transform, sigma = state.transform, state.sigma
@@ -149,6 +152,7 @@ def coherent_point_drift(
     return Registration(
       transform=new,
       sigma=new_sigma,
+      objective=variance,
       weights=jnp.minimum(drift.model_mass, 1.0),
       iterations=state.iterations + 1,
       is_converged=is_still & (jnp.abs(new_sigma - sigma) <= 0.01 * sigma),
@@ -156,23 +160,6 @@ def coherent_point_drift(
     )
 
   return _until_converged(iterate, clouds, initial, jnp.sqrt(variance), max_iterations)
-
-
-def initial_variance(points: chex.Array, clouds) -> chex.Array:
-  """Returns the mean over all pairs of |x - y|² / 3, scalar.
-
-  Args:
-    points: [M, 3] model points.
-    clouds: of `registration.center_clouds`.
-  """
-  in_model = clouds.in_model[:, None]
-  count = jnp.maximum(jnp.sum(in_model), 1)
-  observed = jnp.maximum(jnp.sum(clouds.in_observation), 1)
-  mean = jnp.sum(jnp.where(in_model, points, 0), axis=0) / count
-  # The observation's mean is the origin.
-  spread = jnp.sum(jnp.where(in_model, jnp.square(points - mean), 0)) / count
-  other = jnp.sum(jnp.square(clouds.observation)) / observed
-  return (spread + other + jnp.sum(jnp.square(mean))) / 3
 
 
 def drift_expectation(
@@ -251,19 +238,9 @@ def drift_maximization(
 
 
 def _until_converged(iterate, clouds, initial, sigma, max_iterations):
-  dtype = clouds.model.dtype
   if initial is None:
-    initial = jnp.eye(4, dtype=dtype)
+    initial = jnp.eye(4, dtype=clouds.model.dtype)
   chex.assert_shape(initial, (4, 4))
-  start = Registration(
-    transform=shift(initial, clouds.center),
-    sigma=jnp.asarray(sigma, dtype),
-    weights=jnp.zeros_like(clouds.model[:, 0]),
-    iterations=jnp.int32(0),
-    is_converged=jnp.bool_(False),
-    is_valid=jnp.bool_(False),
-  )
-  end = jax.lax.while_loop(
-    lambda s: ~s.is_converged & (s.iterations < max_iterations), iterate, start
-  )
+  start = shift(initial, clouds.center)
+  end = iterate_until_converged(iterate, clouds, start, sigma, max_iterations)
   return end._replace(transform=shift(end.transform, -clouds.center))

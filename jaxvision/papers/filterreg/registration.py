@@ -5,6 +5,7 @@ Source: Sections 4 to 6.1; where the paper is silent, the authors' demonstration
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import chex
@@ -23,23 +24,27 @@ class Settings:
   Attributes:
     objective: "point" fits points to their targets in closed form, "plane" takes a
       Gauss-Newton step along the mean normals.
-    sigma: standard deviation σ of the mixture at the beginning.
+    sigma: standard deviation σ of the mixture at the beginning; None takes σ² from the
+      mean square distance of all pairs, as probreg does.
     smallest_sigma: σ stays as it is when its update is not above this.
     update_sigma: whether σ is estimated; if not, the lattice is built only once.
     covariance_weight_power: 1, or 2 as the published code has it.
     max_iterations: of EM.
-    tolerance: the end is when no twist since the last iteration turns by more radians,
-      or moves by more of the cloud's radius, and σ is steady to 1 %.
+    stop: "motion" ends when the last iteration turned by less than `tolerance` radians,
+      moved by less than that part of the cloud's radius, and changed σ by at most 1 %;
+      "objective" when q = Σ √w |x - target| / σ changed by less (probreg's rule).
+    tolerance: see `stop`.
     feature_sigma: σ of the features, where there are any.
     mixture: what the E-step assumes.
   """
 
   objective: Literal["point", "plane"] = "point"
-  sigma: float = 0.03
+  sigma: float | None = 0.03
   smallest_sigma: float = 0.002
   update_sigma: bool = True
   covariance_weight_power: float = 1.0
-  max_iterations: int = 50
+  max_iterations: int = 150
+  stop: Literal["motion", "objective"] = "motion"
   tolerance: float = 1e-4
   feature_sigma: float = 0.07
   mixture: Mixture = dataclasses.field(default_factory=Mixture)
@@ -50,6 +55,15 @@ PLANE = Settings(objective="plane", sigma=0.08, update_sigma=False, max_iteratio
 # Learned features tell outliers more surely.
 BY_FEATURES = Settings(mixture=Mixture(outlier_constant=0.6))
 REFINEMENT = Settings(sigma=0.1, max_iterations=20)
+# The re-implementation in the authors' repository.
+PROBREG = Settings(
+  sigma=None,
+  smallest_sigma=0.01,
+  max_iterations=50,
+  stop="objective",
+  tolerance=1e-3,
+  mixture=Mixture(kernel="auto", outliers="normalised", outlier_ratio=0.0),
+)
 
 
 class Registration(NamedTuple):
@@ -58,6 +72,7 @@ class Registration(NamedTuple):
   Attributes:
     transform: [4, 4] of the model onto the observation.
     sigma: σ at the end.
+    objective: q = Σ √w |x - target| / σ before the last M-step.
     weights: [M] of the model points in [0, 1), 0 for outliers.
     iterations: of EM, int32.
     is_converged: whether the tolerance was met.
@@ -67,6 +82,7 @@ class Registration(NamedTuple):
 
   transform: chex.Array
   sigma: chex.Array
+  objective: chex.Array
   weights: chex.Array
   iterations: chex.Array
   is_converged: chex.Array
@@ -142,7 +158,17 @@ def solve(
     )
     return correspondences.prepare(features, values, mixture)
 
-  fixed = None if settings.update_sigma else prepared(settings.sigma)
+  if initial is None:
+    initial = jnp.eye(4, dtype=model.dtype)
+  chex.assert_shape(initial, (4, 4))
+  start = shift(initial, clouds.center)
+  if settings.sigma is None:
+    variance = pair_variance(rigid.apply(start, clouds.model), clouds)
+    first_sigma = jnp.maximum(jnp.sqrt(variance), settings.smallest_sigma)
+  else:
+    first_sigma = jnp.asarray(settings.sigma, model.dtype)
+  largest_sigma = jnp.maximum(clouds.radius, first_sigma)
+  fixed = None if settings.update_sigma else prepared(first_sigma)
 
   def iterate(state):
     """E-step, M-step, and then σ: what the next E-step begins with."""
@@ -155,38 +181,30 @@ def solve(
     found = correspondences.correspond(filtered, sigma, mixture, count)
     new = _maximize(transform, points, clouds, found, settings)
     moved = rigid.apply(new, clouds.model)
-    is_still = motion_between(transform, new, clouds) <= settings.tolerance
+    distances = jnp.linalg.norm(points - found.targets, axis=1)
+    objective = jnp.sum(jnp.sqrt(found.weights) * distances) / sigma
+    new_sigma = sigma
     if settings.update_sigma:
-      largest = jnp.maximum(clouds.radius, settings.sigma)
       new_sigma = correspondences.updated_sigma(
-        sigma, moved, found, mixture, settings.smallest_sigma, largest
+        sigma, moved, found, mixture, settings.smallest_sigma, largest_sigma
       )
+    if settings.stop == "motion":
+      is_still = motion_between(transform, new, clouds) <= settings.tolerance
       is_still &= jnp.abs(new_sigma - sigma) <= 0.01 * sigma
-      sigma = new_sigma
+    else:
+      is_still = jnp.abs(objective - state.objective) < settings.tolerance
     return Registration(
       transform=new,
-      sigma=sigma,
+      sigma=new_sigma,
+      objective=objective,
       weights=found.weights,
       iterations=state.iterations + 1,
       is_converged=is_still,
       is_valid=is_determined(points, found.weights),
     )
 
-  if initial is None:
-    initial = jnp.eye(4, dtype=model.dtype)
-  chex.assert_shape(initial, (4, 4))
-  start = Registration(
-    transform=shift(initial, clouds.center),
-    sigma=jnp.asarray(settings.sigma, model.dtype),
-    weights=jnp.zeros_like(model[:, 0]),
-    iterations=jnp.int32(0),
-    is_converged=jnp.bool_(False),
-    is_valid=jnp.bool_(False),
-  )
-  end = jax.lax.while_loop(
-    lambda s: ~s.is_converged & (s.iterations < settings.max_iterations),
-    iterate,
-    start,
+  end = iterate_until_converged(
+    iterate, clouds, start, first_sigma, settings.max_iterations
   )
   return end._replace(transform=shift(end.transform, -clouds.center))
 
@@ -243,6 +261,7 @@ def solve_by_features(
   return Registration(
     transform=transform,
     sigma=sigma,
+    objective=jnp.zeros_like(sigma),
     weights=found.weights,
     iterations=jnp.int32(1),
     is_converged=jnp.bool_(True),
@@ -287,6 +306,40 @@ def shift(transform: chex.Array, center: chex.Array) -> chex.Array:
   rotation, translation = transform[:3, :3], transform[:3, 3]
   turned = jnp.matmul(rotation, center, precision="highest")
   return rigid.transform(rotation, translation + turned - center)
+
+
+def pair_variance(points: chex.Array, clouds: Centred) -> chex.Array:
+  """Returns the mean over all pairs of |x - y|² / 3, scalar, of model points [M, 3]."""
+  in_model = clouds.in_model[:, None]
+  count = jnp.maximum(jnp.sum(in_model), 1)
+  observed = jnp.maximum(jnp.sum(clouds.in_observation), 1)
+  mean = jnp.sum(jnp.where(in_model, points, 0), axis=0) / count
+  # The observation's mean is the origin.
+  spread = jnp.sum(jnp.where(in_model, jnp.square(points - mean), 0)) / count
+  other = jnp.sum(jnp.square(clouds.observation)) / observed
+  return (spread + other + jnp.sum(jnp.square(mean))) / 3
+
+
+def iterate_until_converged(
+  iterate: Callable[[Registration], Registration],
+  clouds: Centred,
+  start: chex.Array,
+  sigma: chex.Array,
+  max_iterations: int,
+) -> Registration:
+  """Returns what iterate leads to from the transform `start` [4, 4] and σ."""
+  first = Registration(
+    transform=start,
+    sigma=jnp.asarray(sigma, start.dtype),
+    objective=jnp.zeros_like(start[0, 0]),
+    weights=jnp.zeros_like(clouds.model[:, 0]),
+    iterations=jnp.int32(0),
+    is_converged=jnp.bool_(False),
+    is_valid=jnp.bool_(False),
+  )
+  return jax.lax.while_loop(
+    lambda s: ~s.is_converged & (s.iterations < max_iterations), iterate, first
+  )
 
 
 def motion_between(old: chex.Array, new: chex.Array, clouds: Centred) -> chex.Array:
