@@ -559,7 +559,7 @@ def evaluate(config: Config, run) -> None:
           )
           curve_rows += curve
           layer_rows += layers
-        claim_exactness(config, run, model, teacher, batches[0]["image"])
+        claim_exactness(run, model, teacher, batches[0]["image"])
 
   claims.record_tables(run, rows)
   claims.claim_compression(run, rows, config.networks[0])

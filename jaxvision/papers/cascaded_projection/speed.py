@@ -22,7 +22,7 @@ def rows(seconds) -> list[dict]:
   @jax.jit
   def project_and_back(x, cotangent):
     projection, pull_back = jax.vjp(svd.polar_projection, x)
-    return projection, pull_back(cotangent)
+    return projection, *pull_back(cotangent)
 
   bare = seconds(lambda: decompose(x))
   both = seconds(lambda: project_and_back(x, cotangent))

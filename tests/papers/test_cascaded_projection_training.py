@@ -1,0 +1,446 @@
+"""Tests of learning projections and kernels, of data, prediction and figures."""
+
+import functools
+import json
+import pathlib
+import tempfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl.testing import absltest, parameterized
+
+from jaxvision import published
+from jaxvision.data import images
+from jaxvision.errors import UserError
+from jaxvision.nn.resnet import ResNet
+from jaxvision.nn.vgg import VGG
+from jaxvision.papers.cascaded_projection import (
+  claims,
+  data,
+  figures,
+  links,
+  losses,
+  network,
+  prediction,
+  projection,
+  speed,
+  training,
+)
+from jaxvision.papers.cascaded_projection import published as paper_published
+from jaxvision.train import fit, restore
+from jaxvision.train.run import Run
+
+MODEL = VGG(3, ((6, 6), (5,)), hidden=(), pooled=1, pool_last=False)
+LINKS = links.links_of(MODEL)[:-1]
+RNG = np.random.default_rng(0)
+BATCH = {
+  "image": RNG.normal(size=(8, 4, 4, 1)).astype(np.float32),
+  "label": RNG.integers(3, size=8).astype(np.int32),
+}
+SGD = optax.sgd(0.1, momentum=0.9)
+
+
+@functools.cache
+def teacher():
+  shapes = network.shapes_of(MODEL, (4, 4, 1))["params"]
+  rng = np.random.default_rng(1)
+
+  def draw(leaf):
+    fan_in = max(np.prod(leaf.shape[:-1]), 1)
+    return jnp.asarray(rng.normal(size=leaf.shape) * (2 / fan_in) ** 0.5, jnp.float32)
+
+  return jax.tree.map(draw, shapes)
+
+
+def proxies(seed=0):
+  widths = links.widths_of(teacher(), LINKS)
+  ranks = links.ranks(LINKS, widths, 0.5)
+  return projection.random_proxies(jax.random.key(seed), widths, ranks)
+
+
+def projection_state(seed=0, optimizer=SGD):
+  return training.projection_state(
+    jax.random.key(seed), proxies(seed), teacher(), teacher(), optimizer
+  )
+
+
+@functools.cache
+def projection_step(mode="simultaneous", gamma=1.0, rescale_every=0):
+  step = training.projection_step(
+    MODEL, LINKS, SGD, mode=mode, gamma=gamma, rescale_every=rescale_every
+  )
+  return step, jax.jit(step)
+
+
+class LossesTest(absltest.TestCase):
+  def test_error_is_relative_and_its_target_fixed(self):
+    target = jnp.array([[3.0, 4.0]])
+    features = jnp.array([[3.0, 2.0]])
+    error = losses.reconstruction_error
+    self.assertAlmostEqual(float(error(target, features)), 4 / 25, places=6)
+    self.assertAlmostEqual(float(error(9 * target, 9 * features)), 4 / 25, places=6)
+    of_target, of_features = jax.grad(error, argnums=(0, 1))(target, features)
+    np.testing.assert_array_equal(of_target, [[0.0, 0.0]])
+    np.testing.assert_allclose(of_features, [[0.0, -4 / 25]], rtol=1e-6)
+
+  def test_silent_layers_give_no_nan(self):
+    zeros = jnp.zeros((2, 3))
+    value, gradient = jax.value_and_grad(losses.reconstruction_error, 1)(zeros, zeros)
+    self.assertEqual(float(value), 0.0)
+    np.testing.assert_array_equal(gradient, zeros)
+
+
+class ProjectionTrainingTest(parameterized.TestCase):
+  def test_learning_lowers_the_error_and_moves_nothing_else(self):
+    state = projection_state()
+    _, step = projection_step(gamma=0.0)
+    history = []
+    for _ in range(40):
+      state, metrics = step(state, BATCH)
+      history.append(float(metrics["proxies/reconstruction"]))
+    self.assertLess(history[-1], 0.7 * history[0])
+    for group in ("student", "teacher"):
+      jax.tree.map(np.testing.assert_array_equal, state.params[group], teacher())
+    start, end = proxies(), projection.project(state.params["proxies"])
+    for name, p in end.items():
+      self.assertLess(float(jnp.max(jnp.abs(p.T @ p - jnp.eye(p.shape[1])))), 1e-5)
+      self.assertGreater(float(jnp.max(jnp.abs(p - start[name]))), 1e-2)
+
+  def test_simultaneous_loss_is_that_of_the_cascade(self):
+    """Each error is taken behind all projections before it, before its own P."""
+    p = proxies()
+    state = projection_state()
+    _, metrics = projection_step()[1](state, BATCH)
+    relu = jax.nn.relu
+
+    def layer(x, name):
+      leaves = teacher()[name]
+      y = jax.lax.conv_general_dilated(
+        x,
+        leaves["kernel"],
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+      )
+      return y + leaves["bias"]
+
+    def halve(x):
+      return jnp.max(x.reshape(8, 2, 2, 2, 2, -1), axis=(2, 4))
+
+    image = jnp.asarray(BATCH["image"])
+    one = relu(layer(image, "conv1_1"))
+    two = relu(layer(one, "conv1_2"))
+    three = relu(layer(halve(two), "conv2_1"))
+    p1, p2 = p["conv1_1"], p["conv1_2"]
+    short = relu(layer(image, "conv1_1") @ p1)
+    two_hat = layer(short @ p1.T, "conv1_2")  # O, seen before P_2
+    three_hat = relu(layer(halve(relu(two_hat @ p2)) @ p2.T, "conv2_1"))
+    errors = (
+      losses.reconstruction_error(two, relu(two_hat)),
+      losses.reconstruction_error(three, three_hat),
+    )
+    head = teacher()["fc8"]
+    logits = jnp.mean(three_hat, axis=(1, 2)) @ head["kernel"] + head["bias"]
+    expected = sum(errors) + losses.cross_entropy(logits, BATCH["label"])
+    np.testing.assert_allclose(metrics["proxies/loss"], expected, rtol=1e-4)
+    np.testing.assert_allclose(
+      metrics["proxies/last_reconstruction"], errors[-1], rtol=1e-4
+    )
+
+  def test_layers_learn_alone_or_hear_of_each_other(self):
+    def change_of_first(mode, seed_of_second):
+      state = projection_state()
+      second = {
+        **state.params["proxies"],
+        "conv1_2": proxies(seed_of_second)["conv1_2"],
+      }
+      state = state.replace(params={**state.params, "proxies": second})
+      after, _ = projection_step(mode)[1](state, BATCH)
+      return after.params["proxies"]["conv1_1"]
+
+    alone = [change_of_first("layerwise", seed) for seed in (0, 1)]
+    np.testing.assert_allclose(alone[0], alone[1], atol=1e-7)
+    together = [change_of_first("simultaneous", seed) for seed in (0, 1)]
+    self.assertGreater(float(jnp.max(jnp.abs(together[0] - together[1]))), 1e-4)
+
+  def test_rescaling_every_second_step(self):
+    state = projection_state()
+    _, step = projection_step("simultaneous", 1.0, 2)
+    sizes = []
+    for _ in range(4):
+      state, _ = step(state, BATCH)
+      sizes.append(float(jnp.linalg.norm(state.params["proxies"]["conv1_2"], 2)))
+    np.testing.assert_allclose(sizes[1::2], [1.0, 1.0], rtol=1e-5)
+    self.assertGreater(sizes[0], 1.0)
+
+  def test_second_round_of_a_bottleneck_starts_from_the_first_baked(self):
+    model = ResNet(3, "bottleneck", (1,), (4,), "cifar", norm=False)
+    shapes = network.shapes_of(model, (4, 4, 1))["params"]
+    whole = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.1), shapes)
+    first, second = links.links_of(model)
+    student = projection.bake(whole, [first], {first.producer: jnp.eye(4, 2)})
+    p = {second.producer: jnp.eye(4, 2)}
+    state = training.projection_state(jax.random.key(0), p, student, whole, SGD)
+    step = jax.jit(training.projection_step(model, [second], SGD))
+    state, metrics = step(state, BATCH)
+    self.assertTrue(np.isfinite(float(metrics["proxies/loss"])))
+    learned = projection.project(state.params["proxies"])
+    baked = projection.bake(student, [second], learned)["layer1_0"]
+    self.assertEqual(baked["conv2"]["kernel"].shape, (3, 3, 2, 2))
+
+  def test_rate_is_constant_and_then_falls_to_nothing(self):
+    rate = training.late_decay(0.2, 100)
+    np.testing.assert_allclose([rate(0), rate(74)], [0.2, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(rate(87.5), 0.1, rtol=1e-5)
+    self.assertLess(float(rate(100)), 1e-7)
+
+  def test_stopped_and_resumed_run_ends_with_the_same_bits(self):
+    root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    step, _ = projection_step()
+
+    def batches(number):
+      rng = np.random.default_rng(number)
+      return {
+        "image": rng.normal(size=(8, 4, 4, 1)).astype(np.float32),
+        "label": rng.integers(3, size=8).astype(np.int32),
+      }
+
+    def learn(name, *stops):
+      with Run("cascaded_projection", "test", None, root / name) as run:
+        for stop in stops:
+          state = fit(run, "project", projection_state(), step, batches, stop)
+        restored = restore(run, "project", jax.eval_shape(projection_state))
+        jax.tree.map(np.testing.assert_array_equal, restored.params, state.params)
+      return state
+
+    whole, resumed = learn("whole", 4), learn("resumed", 2, 4)
+    self.assertEqual(int(resumed.step), 4)
+    jax.tree.map(np.testing.assert_array_equal, resumed.params, whole.params)
+    jax.tree.map(np.testing.assert_array_equal, resumed.opt_state, whole.opt_state)
+
+
+class KernelTrainingTest(absltest.TestCase):
+  def test_relaxation_moves_the_compressed_layers_only(self):
+    student = projection.bake(teacher(), LINKS, proxies())
+    optimizer = optax.adam(1e-2)
+    state = training.kernel_state(
+      jax.random.key(0),
+      student,
+      teacher(),
+      optimizer,
+      layers=projection.compressed_layers(LINKS),
+    )
+    step = jax.jit(training.kernel_step(MODEL, LINKS, optimizer))
+    history = []
+    for _ in range(30):
+      state, metrics = step(state, BATCH)
+      history.append(float(metrics["kernels/reconstruction"]))
+    self.assertLess(history[-1], 0.7 * history[0])
+    after = training.join(state.params["kernels"], state.params["rest"])
+    self.assertEqual(jax.tree.map(jnp.shape, after), jax.tree.map(jnp.shape, student))
+    for name in ("conv1_1", "conv1_2", "conv2_1"):
+      moved = jnp.abs(after[name]["kernel"] - student[name]["kernel"])
+      self.assertGreater(float(jnp.max(moved)), 1e-3, name)
+    jax.tree.map(np.testing.assert_array_equal, after["fc8"], student["fc8"])
+
+  def test_fine_tuning_moves_everything_towards_the_labels(self):
+    student = projection.bake(teacher(), LINKS, proxies())
+    optimizer = optax.adam(1e-2)
+    state = training.kernel_state(jax.random.key(0), student, teacher(), optimizer)
+    self.assertEmpty(state.params["rest"])
+    step = jax.jit(training.kernel_step(MODEL, LINKS, optimizer, gamma=1.0))
+    before = state.params["kernels"]["fc8/kernel"]
+    _, first = step(state, BATCH)
+    for _ in range(20):
+      state, metrics = step(state, BATCH)
+    self.assertLess(float(metrics["kernels/loss"]), 0.8 * float(first["kernels/loss"]))
+    self.assertGreater(
+      float(jnp.max(jnp.abs(state.params["kernels"]["fc8/kernel"] - before))), 1e-3
+    )
+
+
+class DataTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+  def test_batches_of_digits_are_those_of_the_seed(self):
+    train, test = data.load("digits", None)
+    first, again, other = (
+      next(data.training_batches(train, "digits", batch_size=4, seed=seed))
+      for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first["image"], again["image"])
+    self.assertFalse(np.array_equal(first["image"], other["image"]))
+    self.assertEqual(first["image"].shape, (4, 8, 8, 1))
+    tested = list(data.testing_batches(test, "digits", 400))
+    self.assertEqual([len(batch["label"]) for batch in tested], [400, 197])
+
+  def test_cifar_is_shifted_mirrored_and_normalised(self):
+    rng = np.random.default_rng(0)
+    examples = [
+      {"image": rng.integers(256, size=(32, 32, 3), dtype=np.uint8), "label": n}
+      for n in range(3)
+    ]
+    batch = next(data.training_batches(examples, "cifar10", batch_size=3, seed=0))
+    self.assertEqual(batch["image"].dtype, np.float32)
+    (tested,) = data.testing_batches(examples, "cifar10", 5)
+    expected = (examples[1]["image"] / 255 - [0.4914, 0.4822, 0.4465]) / [
+      0.2470,
+      0.2435,
+      0.2616,
+    ]
+    np.testing.assert_allclose(tested["image"][1], expected, atol=1e-5)
+    shifted = data.random_shift(np.ones((4, 4, 1), np.uint8), 2, rng)
+    self.assertEqual(shifted.shape, (4, 4, 1))
+    self.assertLess(shifted.mean(), 1.0 + 1e-6)
+
+  def test_users_images_of_any_size_and_colour(self):
+    colours = np.zeros((16, 24, 3), np.uint8)
+    colours[:, 12:] = (255, 0, 255)
+    images.write_png(self.root / "wide.png", colours)
+    images.write_png(self.root / "small.png", np.full((8, 8), 51, np.uint8))
+    found = data.read_images(
+      [self.root / "wide.png", self.root / "small.png"], "digits"
+    )
+    self.assertEqual(found.shape, (2, 8, 8, 1))
+    np.testing.assert_allclose(found[0, :, :4], 0.0, atol=1e-6)
+    np.testing.assert_allclose(found[0, :, 4:], 2 / 3, atol=1e-5)
+    np.testing.assert_allclose(found[1], 0.2, atol=1e-6)
+
+  def test_missing_and_damaged_files_name_themselves(self):
+    with self.assertRaisesRegex(UserError, "cifar10 is read from --data_dir"):
+      data.load("cifar10", None)
+    with self.assertRaisesRegex(UserError, "nowhere.png"):
+      data.read_images([self.root / "nowhere.png"], "digits")
+    (self.root / "text.png").write_bytes(b"no image")
+    with self.assertRaisesRegex(UserError, "text.png"):
+      data.read_images([self.root / "text.png"], "digits")
+
+  def test_pretrained_checkpoint_becomes_the_network(self):
+    weights = {
+      "features.0.weight": RNG.normal(size=(4, 1, 3, 3)),
+      "features.0.bias": RNG.normal(size=4),
+      "classifier.0.weight": RNG.normal(size=(3, 4)),
+      "classifier.0.bias": RNG.normal(size=3),
+    }
+    weights = {name: np.float32(weight) for name, weight in weights.items()}
+    path = self.root / "vgg.npz"
+    np.savez(path, **weights)
+    self.assertCountEqual(published.load(path), weights)
+    model = VGG(3, ((4,),), hidden=(), pooled=1)
+    variables = paper_published.load(path, model, (4, 4, 1))
+    np.testing.assert_array_equal(
+      variables["params"]["conv1_1"]["kernel"][1, 2, 0, 3],
+      weights["features.0.weight"][3, 0, 1, 2],
+    )
+    with self.assertRaisesRegex(UserError, "2 of the network"):
+      paper_published.load(path, VGG(3, ((4, 4),), hidden=(), pooled=1), (4, 4, 1))
+
+
+class OutputsTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+  def test_predictions_of_both_networks_in_both_files(self):
+    networks = {
+      "uncompressed": lambda x: jnp.log(jnp.array([[1.0, 3.0]] * len(x))),
+      "compressed": lambda x: jnp.log(jnp.array([[3.0, 1.0]] * len(x))),
+    }
+    found = prediction.predict(networks, np.zeros((2, 8, 8, 1)), ["a.png", "b.png"])
+    self.assertEqual(found[1]["uncompressed"]["class"], 1)
+    np.testing.assert_allclose(found[0]["compressed"]["probabilities"], [0.75, 0.25])
+    prediction.write(self.root, found)
+    self.assertEqual(json.loads((self.root / "predictions.json").read_text()), found)
+    lines = (self.root / "predictions.csv").read_text().splitlines()
+    self.assertEqual(
+      lines[0].split(",")[1:3], ["uncompressed class", "uncompressed probability"]
+    )
+    name, *numbers = lines[2].split(",")
+    self.assertEqual(name, "b.png")
+    np.testing.assert_allclose([float(n) for n in numbers], [1, 0.75, 0, 0.75])
+
+  def rows(self, accuracies):
+    rows = []
+    for compression in ("0.5", "0.25"):
+      for method, values in accuracies.items():
+        for seed, value in enumerate(values):
+          rows.append(
+            {
+              "network": "net",
+              "compression": compression,
+              "method": method,
+              "seed": seed,
+              "accuracy": value,
+              "error": 0.1 if "CaP" in method else 0.9,
+              "parameters": 10,
+              "flops_left": 0.5,
+              "activations_left": 0.5,
+            }
+          )
+    return rows
+
+  def test_claims_hold_and_fail_as_the_numbers_say(self):
+    accuracies = {
+      "uncompressed": (0.99, 0.97),
+      "CaP": (0.95, 0.93),
+      "random": (0.1, 0.2),
+      "L1": (0.9, 0.8),
+      "CaP + relaxation": (0.96, 0.95),
+      "random + relaxation": (0.8, 0.8),
+      "L1 + relaxation": (0.9, 0.8),
+    }
+    layers = [
+      {"layer": "a", "ratio": ratio, "error": error, "accuracy": 0.9}
+      for ratio, error in ((0.25, 0.5), (0.75, 0.1), (0.5, 0.3))
+    ]
+    curve = [
+      {"ratio": r, "method": m, "accuracy": 0.5, "flops_left": r}
+      for r in (0.2, 0.6)
+      for m in ("CaP", "random")
+    ]
+    with Run("cascaded_projection", "test", None, self.root) as run:
+      claims.claim_compression(run, self.rows(accuracies), "net")
+      claims.claim_layers(run, layers)
+      claims.record_tables(run, self.rows(accuracies))
+      figures.keep(run, self.rows(accuracies), curve, layers, "net")
+      run.finish()
+    results = json.loads((self.root / "results.json").read_text())
+    held = {claim["name"]: claim["held"] for claim in results["claims"]}
+    half, quarter = "0.5 of the channels: ", "0.25 of the channels: "
+    self.assertTrue(held[half + "CaP beats random projections by 50 points"])
+    self.assertFalse(held[half + "CaP beats L1 pruning by 20 points"])
+    self.assertTrue(held[quarter + "CaP stays within 10 points of the whole network"])
+    self.assertTrue(held[half + "CaP beats random by 5 points, both relaxed"])
+    self.assertFalse(held[quarter + "CaP beats random by 30 points, both relaxed"])
+    self.assertTrue(held[quarter + "CaP beats L1 by 8 points, both relaxed"])
+    self.assertTrue(
+      held["the error of a layer does not fall as fewer channels are left"]
+    )
+    self.assertNotIn(quarter + "relaxation costs CaP at most 1 point", held)
+    self.assertLen(results["pictures"], 2)
+    layers[0]["error"] = 0.2
+    with Run("cascaded_projection", "test", None, self.root / "falls") as run:
+      claims.claim_layers(run, layers)
+    results = json.loads((self.root / "falls" / "results.json").read_text())
+    self.assertFalse(results["claims"][0]["held"])
+
+  def test_speed_rows_compare_with_one_svd(self):
+    called = []
+
+    def seconds(call):
+      called.append(jax.eval_shape(call))
+      return 0.5 * len(called)
+
+    bare, both = speed.rows(seconds)
+    self.assertEqual((bare["milliseconds"], both["times_one_svd"]), (500.0, 2.0))
+    projection_shape, gradient_shape = called[1]
+    self.assertEqual(projection_shape.shape, speed.SHAPE)
+    self.assertEqual(gradient_shape.shape, speed.SHAPE)
+
+
+if __name__ == "__main__":
+  absltest.main()
