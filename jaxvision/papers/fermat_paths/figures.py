@@ -128,7 +128,13 @@ def cloud_figure(
   turned = _turn(points[drawn], _SIDE)
   arrows = _turn(normals[drawn], _SIDE)
   axes[2].quiver(
-    turned[:, 0], turned[:, 1], arrows[:, 0], arrows[:, 1], color=_RISING, width=0.003
+    *turned[:, :2].T,
+    *arrows[:, :2].T,
+    color=_RISING,
+    width=0.004,
+    angles="xy",
+    scale_units="xy",
+    scale=15 / max(float(np.ptp(turned[:, :2], axis=0).max()), 1e-6),
   )
   axes[2].set_title("from the side, with normals")
   return figure
@@ -196,7 +202,7 @@ def gallery_figure(samples: int = 2**20):
 def save(figure, path: epath.PathLike) -> None:
   """Writes a figure as a PNG file, whole or not at all."""
   encoded = io.BytesIO()
-  figure.savefig(encoded, format="png", dpi=130, facecolor="white")
+  figure.savefig(encoded, format="png", dpi=130, facecolor="white", bbox_inches="tight")
   files.write_bytes(path, encoded.getvalue())
 
 
