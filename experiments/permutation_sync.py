@@ -286,25 +286,36 @@ def evaluate_solver(config: Config, run) -> None:
   num_nodes, size, rate = config.claim_problem
   starts = comparison.random_points(config.seed, len(config.seeds), num_nodes, size)
   problems = comparison.swap_set(config.seeds, num_nodes, size, rate).problems
-  quasi, slow = (
-    np.asarray(comparison.minimize(starts, problems, config.solver, memory).energies)
-    for memory in (config.solver.memory, 0)
+  quasi, plain, growing = (
+    np.asarray(
+      comparison.minimize(starts, problems, config.solver, memory, grows).energies
+    )
+    for memory, grows in ((config.solver.memory, True), (0, False), (0, True))
   )
-  pairs = [
-    [comparison.iterations_to(energies, other[-1]) for energies in (one, other)]
-    for one, other in zip(quasi, slow, strict=True)
-  ]
-  claims.claim_convergence(
-    run, float(np.max(np.diff(quasi, axis=1))), *zip(*pairs, strict=True), config.seeds
-  )
+  claims.claim_monotone(run, float(np.max(np.diff(quasi, axis=1))), config.seeds)
+  for how, slow in (
+    ("from length 1, as L-BFGS", plain),
+    ("from twice the last", growing),
+  ):
+    pairs = [
+      [comparison.iterations_to(energies, other[-1]) for energies in (one, other)]
+      for one, other in zip(quasi, slow, strict=True)
+    ]
+    claims.claim_convergence(run, how, *zip(*pairs, strict=True), config.seeds)
   run.figure(
     "convergence",
-    figures.convergence_figure(quasi, slow),
+    figures.convergence_figure(
+      {
+        "L-BFGS": quasi,
+        "gradient descent, from length 1": plain,
+        "gradient descent, from twice the last": growing,
+      }
+    ),
     "U along L-BFGS and along Riemannian gradient descent, from the same starts.",
   )
   consistent = comparison.swap_set(config.seeds, num_nodes, size, 0.0)
   solution = comparison.minimize(
-    starts, consistent.problems, config.solver, config.solver.memory
+    starts, consistent.problems, config.solver, config.solver.memory, True
   )
   maps = comparison.rounded_maps(solution.points, consistent.problems.edges)
   recalls = np.asarray(metrics.recall(maps, consistent.truth))

@@ -110,12 +110,16 @@ def starts(problem: Problem, num_nodes: int) -> chex.Array:
 
 
 @functools.partial(jax.jit, static_argnums=2)
-@functools.partial(jax.vmap, in_axes=(0, 0, None, None))
+@functools.partial(jax.vmap, in_axes=(0, 0, None, None, None))
 def minimize(
-  points: chex.Array, problem: Problem, config: solver.SolverConfig, memory: chex.Array
+  points: chex.Array,
+  problem: Problem,
+  config: solver.SolverConfig,
+  memory: chex.Array,
+  grows: chex.Array,
 ) -> solver.Minimum:
   """Returns `solver.minimize` of batched problems; one compilation for all claims."""
-  return solver.minimize(points, problem, config, memory)
+  return solver.minimize(points, problem, config, memory, grows)
 
 
 @jax.jit
@@ -130,7 +134,7 @@ def solve(
 ) -> tuple[solver.Minimum, chex.Array]:
   """Returns our minimum and maps [B, M, n, n], started from MatchEIG."""
   start = birkhoff.soften(starts(problem, num_nodes), config.mixture)
-  found = minimize(start, problem, config, config.memory)
+  found = minimize(start, problem, config, config.memory, True)
   return found, rounded_maps(found.points, problem.edges)
 
 

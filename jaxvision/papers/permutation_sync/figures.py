@@ -84,20 +84,24 @@ def certainty_figure(sets: Mapping[str, tuple[np.ndarray, np.ndarray]], bins: in
   return figure
 
 
-def convergence_figure(quasi: np.ndarray, descent: np.ndarray):
-  """Returns a figure of U over iterations; one thin line a seed, [B, iterations]."""
+def convergence_figure(runs: Mapping[str, np.ndarray]):
+  """Returns a figure of U over iterations; one thin line a seed.
+
+  Args:
+    runs: {name: [B, iterations + 1]}; each problem's least U is that of all runs.
+  """
   from matplotlib import pyplot as plt
 
-  figure, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
-  floor = min(quasi.min(), descent.min())
-  runs = (("L-BFGS", quasi, "ours"), ("gradient descent", descent, "MatchEIG"))
-  for name, energies, color in runs:
-    for index, energy in enumerate(energies):
+  figure, axis = plt.subplots(figsize=(6.8, 3.8), layout="constrained")
+  least = np.min([energies.min(axis=1) for energies in runs.values()], axis=0)
+  colors = (_COLORS["ours"], _COLORS["MatchEIG"], _COLORS["MatchALS"])
+  for (name, energies), color in zip(runs.items(), colors, strict=True):
+    for index, energy in enumerate(energies - least[:, None]):
       label = name if index == 0 else None
-      axis.plot(energy - floor + 1e-2, color=_COLORS[color], lw=1, label=label)
+      axis.plot(energy + 1e-2, color=color, lw=1, alpha=0.8, label=label)
   axis.set_yscale("log")
   axis.set_xlabel("iteration")
-  axis.set_ylabel("U above the least seen")
+  axis.set_ylabel("U above the least that was found")
   axis.grid(alpha=0.3)
   axis.legend(frameon=False)
   return figure

@@ -4,7 +4,7 @@ The N maps are one point of the product manifold: inner products are summed over
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import chex
 import jax
@@ -31,13 +31,19 @@ class SolverConfig:
     largest_change: of an entry's logarithm in the first trial. Without this bound
       exp(V / X) saturates and iterates leave the interior.
     cautious: a pair is kept where <s, y> ≥ cautious |grad| <s, s>.
-    tolerance: iterations end at a smaller decrease, relative to U and at least to a
-      thousandth of Σ |P_ij|²: what float32 resolves.
+    tolerance: iterations end at a smaller decrease, relative to U, or at one that the
+      rounding of Σ |P_ij|² hides; along the gradient, which is tried first.
     gradient_tolerance: they end at a smaller norm of the gradient.
     infeasible: a trial is refused whose sums are further from 1.
     sweeps: of Sinkhorn in a retraction.
     sinkhorn_tolerance: at which they end.
     mixture: share of the centre in the start.
+    shortest: where the bound on the change leaves less of a quasi-Newton step, the
+      memory is dropped and the step goes along the gradient. Carried to a point where
+      an entry is much smaller, a vector says nothing about it, and would hold back all
+      the others.
+    transport: how vectors are carried: by plain projection, as specified, or "scaled",
+      keeping V / X before they are projected.
   """
 
   memory: int = 10
@@ -52,6 +58,8 @@ class SolverConfig:
   sweeps: int = 60
   sinkhorn_tolerance: float = 1e-6
   mixture: float = 0.5
+  shortest: float = 0.3
+  transport: Literal["projection", "scaled"] = "projection"
 
 
 DEFAULT = SolverConfig()
@@ -160,6 +168,7 @@ def minimize(
   problem: Problem,
   config: SolverConfig = DEFAULT,
   memory: chex.Array | None = None,
+  grows: chex.Array | bool = True,
 ) -> Minimum:
   """Returns the soft maps of least energy that L-BFGS finds from a start.
 
@@ -169,6 +178,8 @@ def minimize(
     config: of the solver.
     memory: pairs that are used, up to config.memory, which is used when None; traced,
       so that 0, gradient descent, needs no compilation of its own.
+    grows: whether a step along the gradient begins at twice the length of the last
+      one; else at 1, as quasi-Newton steps do.
   """
   size = points.shape[-1]
   chex.assert_shape(points, (None, size, size))
@@ -177,7 +188,7 @@ def minimize(
   memory = config.memory if memory is None else memory
   state = jax.lax.while_loop(
     lambda state: state.goes_on,
-    lambda state: _iterate(state, problem, config, memory),
+    lambda state: _iterate(state, problem, config, memory, grows),
     _start(points, problem, config),
   )
   last = jnp.minimum(jnp.arange(config.iterations + 1), state.iteration)
@@ -210,7 +221,7 @@ def _start(points, problem, config):
   )
 
 
-def _iterate(state, problem, config, memory):
+def _iterate(state, problem, config, memory, grows):
   point, gradient = state.points, state.gradient
   direction = -gradient
   if config.memory:
@@ -218,12 +229,14 @@ def _iterate(state, problem, config, memory):
   slope = _inner(point, direction, gradient)
   norm = _norm(point, gradient)
   is_descent = slope < -1e-8 * norm * _norm(point, direction)
+  change = jnp.max(jnp.abs(direction) / point)
+  is_descent &= config.largest_change >= config.shortest * change
   direction = jnp.where(is_descent, direction, -gradient)
-  count = jnp.where(is_descent, state.count, 0)
+  count = count_before = jnp.where(is_descent, state.count, 0)
   slope = jnp.where(is_descent, slope, -jnp.square(norm))
 
-  # Quasi-Newton steps have length 1. Steps along the gradient begin at twice the length
-  # that was good last time, and the very first has unit length.
+  # Quasi-Newton steps begin at length 1. Those along the gradient begin at twice the
+  # length that was good last time, and the very first has unit length.
   length = jnp.where(count > 0, 1.0, state.previous)
   change = jnp.max(jnp.abs(direction) / point)
   length = jnp.minimum(length, config.largest_change / (change + birkhoff.LEAST))
@@ -231,9 +244,12 @@ def _iterate(state, problem, config, memory):
   accepted = trial.is_accepted
 
   at = birkhoff.projector(trial.points)
-  fields = [trial.points * trial.gradient, trial.length * direction, gradient]
-  stack = jnp.concatenate([jnp.stack(fields), state.steps, state.changes])
-  projected = birkhoff.project_all(at, stack)
+  carried = [trial.length * direction[None], gradient[None], state.steps, state.changes]
+  carried = jnp.concatenate(carried)
+  if config.transport == "scaled":
+    carried *= trial.points / point
+  ambient = (trial.points * trial.gradient)[None]
+  projected = birkhoff.project_all(at, jnp.concatenate([ambient, carried]))
   new_gradient, step, carried = projected[:3]
   steps, changes = jnp.split(projected[3:], 2)
   difference = new_gradient - carried
@@ -246,13 +262,15 @@ def _iterate(state, problem, config, memory):
     changes = jnp.where(is_kept, _push(changes, difference), changes)
     count = jnp.minimum(count + is_kept, memory)
 
-  resolved = jnp.maximum(trial.energy, 1e-3 * jnp.sum(jnp.square(problem.matches)))
-  is_still = state.energy - trial.energy < config.tolerance * resolved
+  rounding = jnp.finfo(point.dtype).eps * jnp.sum(jnp.square(problem.matches))
+  resolved = jnp.maximum(config.tolerance * trial.energy, 4 * rounding)
+  is_still = state.energy - trial.energy < resolved
   is_flat = _norm(trial.points, new_gradient) < config.gradient_tolerance
-  # A line search that failed along the gradient itself has nothing left to try.
-  is_stuck = ~accepted & (count == 0)
+  # A quasi-Newton step that fails or wins nothing costs the memory; along the gradient
+  # there is nothing left to try.
+  is_last = (count_before == 0) & (is_still | ~accepted)
   iteration = state.iteration + 1
-  converged = (accepted & (is_still | is_flat)) | is_stuck
+  converged = is_last | (accepted & is_flat)
   value = jnp.where(accepted, trial.energy, state.energy)
   return _State(
     points=jnp.where(accepted, trial.points, point),
@@ -260,9 +278,10 @@ def _iterate(state, problem, config, memory):
     gradient=jnp.where(accepted, new_gradient, gradient),
     steps=jnp.where(accepted, steps, state.steps),
     changes=jnp.where(accepted, changes, state.changes),
-    count=jnp.where(accepted, count, 0),
-    # With an empty memory the next trial may be longer than this step was.
-    previous=jnp.where(accepted, 2 * trial.length, 1 / (norm + birkhoff.LEAST)),
+    count=jnp.where(accepted & ~is_still, count, 0),
+    previous=jnp.where(
+      accepted, jnp.where(grows, 2 * trial.length, 1.0), 1 / (norm + birkhoff.LEAST)
+    ),
     energies=state.energies.at[iteration].set(value),
     iteration=iteration,
     goes_on=~converged & (iteration < config.iterations),

@@ -1,0 +1,105 @@
+"""What synchronization takes here: the whole MAP estimate, and its growth with edges."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from jaxvision.ops import assignment
+from jaxvision.papers.permutation_sync import data, langevin, solver, spectral
+from jaxvision.papers.permutation_sync.problem import Problem
+
+VIEWS, POINTS, DENSITY, RATE = 100, 50, 0.3, 0.15
+DENSITIES = (0.1, 0.3, 0.9)
+_STEPS = 4  # iterations that are timed together
+
+
+def rows(seconds: Callable[[Callable], float]) -> list[dict]:
+  """Returns the rows of the benchmark; `seconds(call)` is its timer.
+
+  The exponent is the slope of log time over log edges of an iteration: at most 1 where
+  its cost is linear, and below as long as the images' own share still counts.
+  """
+  found, times, counts = [], [], []
+  for density in DENSITIES:
+    problem = _problem(density)
+    start = jax.block_until_ready(_start(problem, VIEWS))
+    few, more = (
+      seconds(functools.partial(_iterate, start, problem, count))
+      for count in (_STEPS, 2 * _STEPS)
+    )
+    times.append((more - few) / _STEPS)
+    counts.append(len(problem.edges))
+    found.append(
+      {
+        "name": f"iteration, {VIEWS} views, {POINTS} points, {counts[-1]} edges",
+        "milliseconds": 1e3 * times[-1],
+        "edges": counts[-1],
+      }
+    )
+  slope = np.polyfit(np.log(counts), np.log(times), 1)[0]
+  found[-1]["exponent in edges"] = float(slope)
+
+  problem = _problem(DENSITY)
+  found.append(
+    {
+      "name": f"MAP estimate, {VIEWS} views, {POINTS} points",
+      "milliseconds": 1e3 * seconds(functools.partial(solve, problem)),
+      "edges": len(problem.edges),
+      "iterations": int(solve(problem).iterations),
+    }
+  )
+  start = _start(problem, VIEWS)
+  found.append(
+    {
+      "name": f"MatchEIG's start, {VIEWS} views, {POINTS} points",
+      "milliseconds": 1e3 * seconds(functools.partial(_start, problem, VIEWS)),
+    }
+  )
+  sampling = langevin.SamplerConfig(samples=10)
+  draw = functools.partial(_draw, jax.random.key(0), start, problem, sampling)
+  found.append(
+    {"name": "Langevin sample, the same", "milliseconds": 100 * seconds(draw)}
+  )
+  costs = np.random.default_rng(0).random((100, POINTS, POINTS), np.float32)
+  found.append(
+    {
+      "name": f"assignment of 100 random {POINTS} × {POINTS} costs",
+      "milliseconds": 1e3 * seconds(functools.partial(_assign, costs)),
+    }
+  )
+  return found
+
+
+def _problem(density: float) -> Problem:
+  rng = np.random.default_rng(0)
+  edges = data.random_graph(VIEWS, density, seed=0)
+  return jax.device_put(data.swap_problem(rng, edges, VIEWS, POINTS, RATE)[0])
+
+
+@jax.jit
+def solve(problem: Problem) -> solver.Solution:
+  """Returns the MAP estimate from the matches alone."""
+  return solver.solve(problem, VIEWS)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _start(problem, num_nodes):
+  maps = spectral.absolute_maps(problem, num_nodes)
+  return 0.5 * maps + 0.5 / maps.shape[-1]
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _iterate(points, problem, count):
+  # Neither tolerance is ever met: all iterations are made.
+  config = solver.SolverConfig(iterations=count, tolerance=-1.0, gradient_tolerance=0.0)
+  return solver.minimize(points, problem, config).points
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _draw(key, points, problem, config):
+  return langevin.sample(key, points, problem, config).certainty
+
+
+_assign = jax.jit(assignment.assign)
