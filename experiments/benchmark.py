@@ -31,6 +31,7 @@ from absl import app, flags, logging
 
 from experiments import benchmark_convolutions, benchmark_jpeg
 from jaxvision.errors import UserError
+from jaxvision.train.memory import keep_freed_memory
 
 _PAPERS = flags.DEFINE_list("papers", None, "experiments to time; all when not given")
 _TIMED_PRESET = flags.DEFINE_string("timed_preset", "demo", "preset that is timed")
@@ -267,6 +268,7 @@ def main(argv):
     raise UserError(f"benchmark takes flags only, not {argv[1]}")
   logging.set_verbosity(logging.WARNING)  # orbax tells of every file it opens
   if _CHILD.value:
+    keep_freed_memory()  # as the launcher does
     print(json.dumps(table(_CHILD.value)))
     return
   experiments = pathlib.Path(__file__).parent

@@ -21,6 +21,7 @@ from ml_collections import config_dict, config_flags
 
 from jaxvision.errors import UserError
 from jaxvision.train import configs
+from jaxvision.train.memory import keep_freed_memory
 from jaxvision.train.run import Run
 from jaxvision.train.workdir import REPORT, read_owner
 
@@ -185,6 +186,7 @@ def perform(
   """Does what was asked for; its last line says where the outcome is."""
   from jaxvision.train import distributed
 
+  keep_freed_memory()
   distributed.initialize(
     request.coordinator_address, request.num_processes, request.process_id
   )
