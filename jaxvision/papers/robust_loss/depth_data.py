@@ -46,16 +46,19 @@ def _snippet(key: chex.PRNGKey, height: int, width: int) -> dict[str, jax.Array]
   low, high = jnp.array([-0.1, -0.02, 0.4]), jnp.array([0.1, 0.02, 0.6])
   shift = jax.random.uniform(keys[2], (3,), minval=low, maxval=high)
   turn = 0.005 * jax.random.normal(keys[3], (3,))
-  target = scenes.render(scene, camera)
-  sources = [
-    scenes.render(scene, scenes.moved_camera(camera, sign * turn, sign * shift))
-    for sign in (-1.0, 1.0)
-  ]
+
+  def render(sign):
+    moved = scenes.moved_camera(camera, sign * turn, sign * shift)
+    found = scenes.render(scene, moved)
+    return found["image"], found["depth"]
+
+  # One after the other, so that it is compiled once.
+  images, depths = jax.lax.map(render, jnp.array([0.0, -1.0, 1.0]))
   return {
-    "target": target["image"],
-    "sources": jnp.stack([source["image"] for source in sources]),
+    "target": images[0],
+    "sources": images[1:],
     "intrinsics": camera.intrinsics,
-    "depth": target["depth"],
+    "depth": depths[0],
   }
 
 

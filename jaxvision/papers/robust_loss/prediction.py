@@ -111,11 +111,10 @@ def fit_line(path: epath.PathLike) -> dict[str, float]:
   """
   points = read_points(path, 2).astype(float)
   points = points[np.all(np.isfinite(points), axis=1)]
-  # Adam's steps are for numbers of about 1.
-  low, span = np.min(points, axis=0, initial=0), np.ptp(points, axis=0)
-  low = np.min(points, axis=0) if len(points) else low
-  if len(points) < 3 or span[0] == 0:
+  if len(points) < 3 or np.ptp(points[:, 0]) == 0:
     raise UserError(f"{path}: a line needs three finite points or more, not at one x")
+  # Adam's steps are for numbers of about 1.
+  low, span = np.min(points, axis=0), np.ptp(points, axis=0)
   span[1] = span[1] or 1.0
   x, y = ((points - low) / span).astype(np.float32).T
   line = regression.fit(x, y, "adaptive")

@@ -1,0 +1,96 @@
+"""The experiment through its own command line: smoke preset, then predictions."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import jax
+import numpy as np
+from absl.testing import absltest
+
+from experiments import robust_loss as experiment
+from jaxvision.data import images
+from jaxvision.errors import UserError
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def launch(*flags: str) -> subprocess.CompletedProcess:
+  return subprocess.run(
+    [sys.executable, "-m", "experiments.robust_loss", *flags],
+    cwd=ROOT,
+    env=os.environ | {"PYTHONPATH": str(ROOT)},
+    capture_output=True,
+    text=True,
+  )
+
+
+class ExperimentTest(absltest.TestCase):
+  def test_smoke_trains_evaluates_and_predicts(self):
+    workdir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    done = launch("--preset=smoke", f"--workdir={workdir}")
+    self.assertEqual(done.returncode, 0, done.stderr)
+    self.assertTrue((workdir / "report.html").exists())
+    results = json.loads((workdir / "results.json").read_text())
+    self.assertLen(results["claims"], 18)
+    held = {claim["name"]: claim["held"] for claim in results["claims"]}
+    self.assertTrue(
+      held["a line among 10 % outliers: adaptive has at most a quarter of L2's error"]
+    )
+    self.assertCountEqual(
+      [picture["name"] for picture in results["pictures"]],
+      [
+        "losses",
+        "lines",
+        "alphas",
+        "registration",
+        "clusters",
+        "autoencoders",
+        "vae_alphas",
+        "depths",
+      ],
+    )
+
+    rng = np.random.default_rng(0)
+    photograph = rng.integers(256, size=(20, 33, 3), dtype=np.uint8)
+    images.write_png(workdir / "photograph.png", photograph)
+    flags = "--mode=predict", f"--workdir={workdir}"
+    done = launch(*flags, f"--inputs={workdir}/photograph.png")
+    self.assertEqual(done.returncode, 0, done.stderr)
+    out = workdir / "predictions"
+    self.assertEqual(images.read_rgb(out / "photograph_alpha.png").shape, (64, 64, 3))
+    self.assertIn("mean_alpha", json.loads((out / "photograph.json").read_text()))
+
+    (workdir / "cloud.csv").write_text("1,2,3\n4,5\n")
+    out = workdir / "bad"
+    done = launch(*flags, f"--inputs={workdir}/cloud.csv", f"--out={out}")
+    self.assertEqual(done.returncode, 2)
+    self.assertRegex(done.stderr, r"^error: .*cloud.csv: damaged")
+    self.assertEmpty(list(out.iterdir()))
+
+  def test_every_preset_has_stages_that_plan_and_benchmark_can_lower(self):
+    for preset, config in experiment.PRESETS.items():
+      stages = experiment.stages(config)
+      self.assertEqual(list(stages), ["vae", "depth"], preset)
+    for stage in stages.values():  # those of the paper
+      state = jax.eval_shape(stage.init, jax.random.key(0))
+      after, _ = jax.eval_shape(stage.step, state, stage.batch)
+      self.assertEqual(jax.tree.structure(after), jax.tree.structure(state))
+      output = jax.eval_shape(stage.forward, state, stage.batch)
+      shape = output.shape if stage.name == "depth" else output["elbo"].shape
+      expected = (4, 128, 416) if stage.name == "depth" else (32,)
+      self.assertEqual(shape, expected)
+
+  def test_wrong_variants_and_missing_data_are_told(self):
+    config = experiment.PRESETS["paper"]
+    with self.assertRaisesRegex(UserError, "CelebA is read from --data_dir"):
+      experiment.image_source(config, "train", None)
+    with self.assertRaisesRegex(UserError, "KITTI is read from --data_dir"):
+      experiment.video_source(config, "train", None)
+
+
+if __name__ == "__main__":
+  absltest.main()
