@@ -29,7 +29,6 @@ import optax
 from jaxvision.nn import batch_norm
 from jaxvision.nn.vgg import VGG
 from jaxvision.papers.cascaded_projection import (
-  baselines,
   claims,
   data,
   evaluation,
@@ -38,10 +37,11 @@ from jaxvision.papers.cascaded_projection import (
   models,
   network,
   prediction,
-  projection,
   published,
+  staging,
   training,
 )
+from jaxvision.papers.cascaded_projection.compression import Compressor
 from jaxvision.train import Stage, State, fit, launcher, restore
 
 CITATION = (
@@ -91,7 +91,6 @@ class Config:
   # reconstruction error.
   sweep_ratios: tuple[float, ...] = ()
 
-  steps_per_call: int = 1
   test_batch: int = 500
   seeds: tuple[int, ...] = (0, 1, 2)
   seed: int = 0
@@ -202,10 +201,10 @@ def images_of(config: Config) -> jax.Array:
   return jnp.zeros((1, *data.SOURCES[config.source].shape))
 
 
-def optimizer(config: Config, what: str) -> optax.GradientTransformation:
-  """Returns the optimiser of the classifier, projections, relaxation or fine-tuning."""
-  if what in ("train", "scratch"):
-    steps = config.train_steps if what == "train" else config.scratch_steps
+def optimizer(config: Config, kind: str) -> optax.GradientTransformation:
+  """Returns the optimiser of a kind of stage."""
+  if kind in ("train", "scratch"):
+    steps = config.train_steps if kind == "train" else config.scratch_steps
     rate = optax.cosine_decay_schedule(config.train_rate, max(steps, 1))
     if config.train_rule == "adam":
       return optax.adam(rate)
@@ -213,30 +212,32 @@ def optimizer(config: Config, what: str) -> optax.GradientTransformation:
       optax.add_decayed_weights(config.weight_decay),
       optax.sgd(rate, momentum=config.momentum, nesterov=True),
     )
-  if what == "project":
+  if kind in ("project", "alone"):
     rate = training.late_decay(config.project_rate, config.project_steps)
     return optax.sgd(rate, momentum=config.momentum)
-  return optax.adam(config.relax_rate if what == "relax" else config.finetune_rate)
+  return optax.adam(config.relax_rate if kind == "relax" else config.finetune_rate)
 
 
 @functools.cache  # the same function again, so that it is compiled once a shape
-def step_of(config: Config, name: str, what: str, chosen=(), mode=None) -> Callable:
-  """Returns the training step of a stage: see `optimizer` for the names."""
-  model, rule = folded_model(config, name), optimizer(config, what)
-  if what == "train":
+def step_of(config: Config, name: str, kind: str, chosen=()) -> Callable:
+  """Returns the training step of a kind of stage, for the links it compresses."""
+  model, rule = folded_model(config, name), optimizer(config, kind)
+  if kind == "train":
     return training.classifier_step(trained_model(config, name), rule)
-  if what == "scratch":
+  if kind == "scratch":
     return training.scratch_step(model, rule)
-  if what == "project":
+  if kind == "alone":  # by its reconstruction only
+    return training.projection_step(model, chosen, rule, mode="layerwise", gamma=0.0)
+  if kind == "project":
     return training.projection_step(
       model,
       chosen,
       rule,
-      mode="layerwise" if mode == "alone" else config.mode,
-      gamma=0.0 if mode == "alone" else config.gamma,
+      mode=config.mode,
+      gamma=config.gamma,
       rescale_every=config.rescale_every,
     )
-  gamma = config.gamma if what == "finetune" else 0.0
+  gamma = config.gamma if kind == "finetune" else 0.0
   return training.kernel_step(model, chosen, rule, gamma=gamma)
 
 
@@ -244,72 +245,16 @@ def step_of(config: Config, name: str, what: str, chosen=(), mode=None) -> Calla
 def stages(config: Config) -> dict[str, Stage]:
   """Returns the stages of the first network at its first compression."""
   name = config.networks[0]
-  source = data.SOURCES[config.source]
-  batch = {
-    "image": jax.ShapeDtypeStruct((config.batch, *source.shape), jnp.float32),
-    "label": jax.ShapeDtypeStruct((config.batch,), jnp.int32),
-  }
-  model, plain = trained_model(config, name), folded_model(config, name)
   ratios = next(iter(compressions(config, name).values()))
-  every = links_at(config, name, ratios)
-  first = tuple(link for link in every if link.round == 0)
-
-  def train_init(key):
-    return training.classifier_state(key, model, images_of(config), rule["train"])
-
-  def networks_of(key):
-    teacher = plain.init(key, images_of(config))["params"]
-    widths = links.widths_of(teacher, every)
-    ranks = links.ranks(every, widths, ratios)
-    proxies = projection.random_proxies(key, widths, ranks)
-    student = projection.project_kernels(teacher, every, proxies)
-    return teacher, proxies, student
-
-  def project_init(key):
-    teacher, proxies, _ = networks_of(key)
-    proxies = {link.producer: proxies[link.producer] for link in first}
-    return training.projection_state(key, proxies, teacher, teacher, rule["project"])
-
-  def kernel_init(what):
-    def init(key):
-      teacher, _, student = networks_of(key)
-      layers = projection.compressed_layers(every) if what == "relax" else None
-      return training.kernel_state(key, student, teacher, rule[what], layers=layers)
-
-    return init
-
-  def scratch_init(key):
-    return State.create(key, networks_of(key)[2], rule["scratch"])
-
-  def classify(state, batch):
-    return model.apply({"params": state.params, **state.model_state}, batch["image"])
-
-  def classify_projected(state, batch):
-    projections = projection.project(state.params["proxies"])
-    student = state.params["student"]
-    return network.run(
-      plain, student, batch["image"], links=first, projections=projections
-    )[0]
-
-  def classify_compressed(state, batch):
-    student = training.join(state.params["kernels"], state.params["rest"])
-    return network.run(plain, student, batch["image"])[0]
-
-  def classify_scratch(state, batch):
-    return network.run(plain, state.params, batch["image"])[0]
-
-  kinds = {
-    "train": (train_init, (), classify),
-    "project": (project_init, first, classify_projected),
-    "relax": (kernel_init("relax"), every, classify_compressed),
-    "finetune": (kernel_init("finetune"), every, classify_compressed),
-    "scratch": (scratch_init, (), classify_scratch),
-  }
-  rule = {what: optimizer(config, what) for what in kinds}
-  return {
-    what: Stage(what, init, step_of(config, name, what, chosen), batch, forward)
-    for what, (init, chosen, forward) in kinds.items()
-  }
+  return staging.stages(
+    trained_model(config, name),
+    links_at(config, name, ratios),
+    ratios,
+    data.SOURCES[config.source].shape,
+    config.batch,
+    optimizers=functools.partial(optimizer, config),
+    steps=functools.partial(step_of, config, name),
+  )
 
 
 def teacher_of(config: Config, name: str, seed: int, advance: Advance) -> dict:
@@ -330,63 +275,7 @@ def teacher_of(config: Config, name: str, seed: int, advance: Advance) -> dict:
   return jax.tree.map(jnp.asarray, dict(variables["params"]))
 
 
-def learn_projections(
-  config: Config,
-  name: str,
-  teacher: dict,
-  ratios: dict[str, float],
-  seed: int,
-  advance: Advance,
-  label: str,
-  *,
-  start: str = "random",
-  mode: str | None = None,
-  images=None,
-) -> tuple[dict, dict]:
-  """Returns the learned projections of a network and those that they started from.
-
-  A bottleneck's second projections are learned after its first ones, baked.
-
-  Args:
-    config, name, seed: of the run, the network, the training.
-    teacher: the trained network.
-    ratios: by producer.
-    advance: how a stage is learned.
-    label: of the compression.
-    start: "random", or "pca" of the outputs.
-    mode: "alone" for each layer alone and by its reconstruction error only.
-    images: that PCA is taken over.
-  """
-  every = links_at(config, name, ratios)
-  widths = links.widths_of(teacher, every)
-  ranks = links.ranks(every, widths, ratios)
-  model, rule = folded_model(config, name), optimizer(config, "project")
-  starts = projection.random_proxies(jax.random.key(100 + seed), widths, ranks)
-  learned, student = {}, teacher
-  for turn in sorted({link.round for link in every}):
-    mine = tuple(link for link in every if link.round == turn)
-    mine_ranks = {link.producer: ranks[link.producer] for link in mine}
-    if start == "pca":
-      starts |= baselines.principal_projections(model, student, images, mine_ranks)
-    proxies = {name: starts[name] for name in mine_ranks}
-    state = training.projection_state(
-      jax.random.key(seed), proxies, student, teacher, rule
-    )
-    stage = f"project-{name}-{label}-{start}-{seed}"
-    state = advance(
-      stage + (f"-{mode}" if mode else "") + (f"-round{turn}" if turn else ""),
-      state,
-      step_of(config, name, "project", mine, mode),
-      config.project_steps,
-      seed,
-    )
-    found = projection.project(state.params["proxies"])
-    student = projection.bake(student, mine, found)
-    learned |= found
-  return learned, starts
-
-
-def compress(
+def compressor_of(
   config: Config,
   name: str,
   teacher: dict,
@@ -394,88 +283,30 @@ def compress(
   ratios: dict[str, float],
   seed: int,
   advance: Advance,
-  images,
-) -> dict[str, dict]:
-  """Returns the compressed networks, {method: parameters}, each by its own way.
+) -> Compressor:
+  """Returns what compresses a trained network to the widths that `ratios` leave."""
+  steps = {
+    "project": config.project_steps,
+    "alone": config.project_steps,
+    "relax": config.relax_steps,
+    "finetune": config.finetune_steps,
+    "scratch": config.scratch_steps,
+  }
 
-  Args:
-    config, name, seed: of the run, the network, the training.
-    teacher: the trained network.
-    label: of the compression.
-    ratios: by producer.
-    advance: how a stage is learned.
-    images: that PCA is taken over.
-  """
-  every = links_at(config, name, ratios)
-  ranks = links.ranks(every, links.widths_of(teacher, every), ratios)
-  model = folded_model(config, name)
-  found = {}
-  for start in config.starts:
-    learned, starts = learn_projections(
-      config,
-      name,
-      teacher,
-      ratios,
-      seed,
-      advance,
-      label,
-      start=start,
-      images=images,
-    )
-    if start == "random":
-      found |= {"CaP": learned, "random": starts}
-    else:
-      found["CaP, PCA start"] = learned
-  found["L1"] = baselines.l1_filters(teacher, ranks)
-  found["PCA"] = baselines.principal_projections(model, teacher, images, ranks)
-  networks = {way: projection.bake(teacher, every, p) for way, p in found.items()}
-  networks["PCA, re-projected"] = baselines.factorise(teacher, every, found["PCA"])
+  def learn(kind, what, state, chosen):
+    stage = f"{kind}-{name}-{label}-{what}-{seed}"
+    step = step_of(config, name, kind, chosen)
+    return advance(stage, state, step, steps[kind], seed)
 
-  def go_on(way, what, steps, layers):
-    state = training.kernel_state(
-      jax.random.key(seed),
-      networks[way],
-      teacher,
-      optimizer(config, what),
-      layers=layers,
-    )
-    step = step_of(config, name, what, every)
-    stage = f"{what}-{name}-{label}-{way.split()[0]}-{seed}"
-    state = advance(stage, state, step, steps, seed)
-    return training.join(state.params["kernels"], state.params["rest"])
-
-  changed = projection.compressed_layers(every)
-  for way in config.relaxed:
-    networks[f"{way} + relaxation"] = go_on(way, "relax", config.relax_steps, changed)
-  if config.finetune_steps:
-    relaxed = "CaP + relaxation"
-    networks["CaP + relaxation + FT"] = go_on(
-      relaxed, "finetune", config.finetune_steps, None
-    )
-  if config.scratch_steps:
-    fresh = baselines.fresh(jax.random.key(200 + seed), networks["CaP"])
-    state = State.create(jax.random.key(seed), fresh, optimizer(config, "scratch"))
-    step = step_of(config, name, "scratch")
-    stage = f"scratch-{name}-{label}-{seed}"
-    state = advance(stage, state, step, config.scratch_steps, seed)
-    networks["scratch"] = state.params
-  return networks
-
-
-def sweep(
-  config: Config, teacher: dict, advance: Advance
-) -> dict[float, tuple[dict, dict]]:
-  """Returns {ratio: (projections of the config's mode, of layers alone)}."""
-  name, seed = config.networks[0], config.seeds[0]
-  producers = next(iter(compressions(config, name).values()))
-  found = {}
-  for ratio in config.sweep_ratios:
-    ratios = dict.fromkeys(producers, ratio)
-    learn = functools.partial(
-      learn_projections, config, name, teacher, ratios, seed, advance, f"{ratio:g}"
-    )
-    found[ratio] = learn()[0], learn(mode="alone")[0]
-  return found
+  return Compressor(
+    folded_model(config, name),
+    teacher,
+    links_at(config, name, ratios),
+    ratios,
+    seed=seed,
+    optimizers=functools.partial(optimizer, config),
+    learn=learn,
+  )
 
 
 def config_of(config: Config, name: str) -> Config:
@@ -493,7 +324,53 @@ def config_of(config: Config, name: str) -> Config:
   )
 
 
+def compressed_networks(config: Config, examples, advance: Advance):
+  """Yields (network, compression, seed, teacher, compressor, {method: parameters}).
+
+  Args:
+    config: of the run.
+    examples: for training.
+    advance: how every stage is learned, or restored.
+  """
+  images = calibration_images(config, examples)
+  for name in config.networks:
+    own = config_of(config, name)
+    for seed in own.seeds:
+      teacher = teacher_of(own, name, seed, advance)
+      for label, ratios in compressions(own, name).items():
+        compressor = compressor_of(own, name, teacher, label, ratios, seed, advance)
+        networks = compressor.every_way(
+          images,
+          starts=own.starts,
+          relaxed=own.relaxed,
+          finetune=own.finetune_steps > 0,
+          scratch=own.scratch_steps > 0,
+        )
+        yield name, label, seed, teacher, compressor, networks
+
+
+def swept_networks(config: Config, examples, advance: Advance):
+  """Yields (ratio, teacher, compressor, {method: parameters}, projections of layers).
+
+  The first network with the first seed, at many ratios; the projections are those of
+  layers compressed alone. Arguments as `compressed_networks`.
+  """
+  if not config.sweep_ratios:
+    return
+  images = calibration_images(config, examples)
+  name, seed = config.networks[0], config.seeds[0]
+  teacher = teacher_of(config, name, seed, advance)
+  producers = next(iter(compressions(config, name).values()))
+  for ratio in config.sweep_ratios:
+    ratios, label = dict.fromkeys(producers, ratio), f"{ratio:g}"
+    compressor = compressor_of(config, name, teacher, label, ratios, seed, advance)
+    networks = {"CaP": compressor.bake(compressor.projections())}
+    networks |= compressor.unlearned_ways(images)
+    yield ratio, teacher, compressor, networks, compressor.projections("alone")
+
+
 def calibration_images(config: Config, examples) -> np.ndarray:
+  """Returns the first training images, as networks see them without augmentation."""
   some = [examples[i] for i in range(min(config.calibration, len(examples)))]
   batches = data.testing_batches(some, config.source, len(some))
   return next(batches)["image"]
@@ -502,126 +379,71 @@ def calibration_images(config: Config, examples) -> np.ndarray:
 def train(config: Config, run) -> None:
   """Trains the classifiers and compresses them in every way."""
   examples, _ = data.load(config.source, run.data_dir)
-  images = calibration_images(config, examples)
 
   def advance(stage, state, step, steps, seed):
     batches = data.training_batches(
       examples, config.source, batch_size=config.batch, seed=seed
     )
-    return fit(
-      run, stage, state, step, batches, steps, steps_per_call=config.steps_per_call
-    )
+    return fit(run, stage, state, step, batches, steps)
 
-  for name in config.networks:
-    own = config_of(config, name)
-    for seed in own.seeds:
-      teacher = teacher_of(own, name, seed, advance)
-      for label, ratios in compressions(own, name).items():
-        compress(own, name, teacher, label, ratios, seed, advance, images)
-      if seed == own.seeds[0]:
-        sweep(own, teacher, advance)
+  for _ in compressed_networks(config, examples, advance):
+    pass
+  for _ in swept_networks(config, examples, advance):
+    pass
 
 
 def evaluate(config: Config, run) -> None:
   """Measures every network on the test images and makes the paper's comparisons."""
   examples, tested = data.load(config.source, run.data_dir)
-  images = calibration_images(config, examples)
-  batches = list(data.testing_batches(tested, config.source, config.test_batch))
   shape = data.SOURCES[config.source].shape
 
   def advance(stage, state, step, steps, seed):
     del step, steps, seed
     return restore(run, stage, state)
 
-  rows, layer_rows, curve_rows = [], [], []
-  for name in config.networks:
-    own, model = config_of(config, name), folded_model(config, name)
-    evaluator = evaluation.Evaluator(model, batches)
-    for seed in own.seeds:
-      teacher = teacher_of(own, name, seed, advance)
-      full = evaluation.cost(model, teacher, shape)
-      for label, ratios in compressions(own, name).items():
-        every = links_at(own, name, ratios)
-        taps = links.final_taps(every)
-        networks = {"uncompressed": teacher} | compress(
-          own, name, teacher, label, ratios, seed, advance, images
-        )
-        for way, params in networks.items():
-          measured = evaluator.measure(params, teacher, taps)
-          rows.append(
-            {"network": name, "compression": label, "method": way, "seed": seed}
-            | claims.measures(measured, evaluation.cost(model, params, shape), full)
-          )
-      if name == config.networks[0] and seed == config.seeds[0]:
-        for ratio, found in sweep(config, teacher, advance).items():
-          curve, layers = measure_ratio(
-            config, evaluator, teacher, images, ratio, found
-          )
-          curve_rows += curve
-          layer_rows += layers
-        claim_exactness(run, model, teacher, batches[0]["image"])
+  def batches():
+    return data.testing_batches(tested, config.source, config.test_batch)
 
-  claims.record_tables(run, rows)
-  claims.claim_compression(run, rows, config.networks[0])
-  if layer_rows:
-    claims.claim_layers(run, layer_rows)
-  figures.keep(run, rows, curve_rows, layer_rows, config.networks[0])
-
-
-def measure_ratio(
-  config: Config, evaluator, teacher: dict, images, ratio: float, found
-) -> tuple[list[dict], list[dict]]:
-  """Returns the rows of one ratio of `sweep`: of the network, and of each layer."""
-  name, shape = config.networks[0], data.SOURCES[config.source].shape
-  simultaneous, layerwise = found
-  model = folded_model(config, name)
-  every = links_at(config, name, simultaneous)
-  ranks = {producer: p.shape[1] for producer, p in simultaneous.items()}
-  widths = links.widths_of(teacher, every)
-  key = jax.random.key(100 + config.seeds[0])
-  principal = baselines.principal_projections(model, teacher, images, ranks)
-  ways = {
-    "CaP": simultaneous,
-    "random": projection.random_proxies(key, widths, ranks),
-    "L1": baselines.l1_filters(teacher, ranks),
-    "PCA": principal,
+  evaluators = {
+    name: evaluation.Evaluator(folded_model(config, name), batches, shape)
+    for name in config.networks
   }
-  networks = {way: projection.bake(teacher, every, p) for way, p in ways.items()}
-  networks["PCA, re-projected"] = baselines.factorise(teacher, every, principal)
-  full = evaluation.cost(model, teacher, shape)
-  curve = []
-  for way, params in networks.items():
-    measured = evaluator.measure(params, teacher, links.final_taps(every))
-    costs = evaluation.cost(model, params, shape)
-    row = claims.measures(measured, costs, full)
-    curve.append({"ratio": ratio, "method": way} | row)
-  layers = []
-  for link in every:
-    own = {link.producer: layerwise[link.producer]}
-    measured = evaluator.measure(
-      teacher, teacher, (link.tap,), links=(link,), projections=own
-    )
-    layers.append(
-      {
-        "layer": link.producer,
-        "ratio": ratio,
-        "error": measured["errors"][link.tap.path],
-        "accuracy": measured["accuracy"],
-      }
-    )
-  return curve, layers
+  rows = []
+  for name, label, seed, teacher, compressor, networks in compressed_networks(
+    config, examples, advance
+  ):
+    taps = links.final_taps(compressor.links)
+    for method, params in ({"uncompressed": teacher} | networks).items():
+      row = {"network": name, "compression": label, "method": method, "seed": seed}
+      rows.append(row | evaluators[name].row(params, teacher, taps))
 
+  main = config.networks[0]
+  curve, layers = [], []
+  for ratio, teacher, compressor, networks, alone in swept_networks(
+    config, examples, advance
+  ):
+    taps = links.final_taps(compressor.links)
+    for method, params in networks.items():
+      row = evaluators[main].row(params, teacher, taps)
+      curve.append({"ratio": ratio, "method": method} | row)
+    for row in evaluators[main].layers(teacher, compressor.links, alone):
+      layers.append({"ratio": ratio} | row)
 
-def claim_exactness(run, model, teacher: dict, images) -> None:
-  """Claim 1: a network of identical channels is compressed without loss."""
-  copies = 2
-  link = links.links_of(model)[0]
-  wide = evaluation.duplicate_channels(teacher, link, copies)
-  width = evaluation.params_width(teacher, link.producer)
-  pruned = baselines.l1_filters(wide, {link.producer: width})[link.producer]
+  model = folded_model(config, main)
   claims.claim_exactness(
-    run, evaluation.exactness(model, teacher, link, images, pruned, copies)
+    run,
+    evaluation.exactness(
+      model,
+      teacher_of(config, main, config.seeds[0], advance),
+      links.links_of(model)[0],
+      next(batches())["image"],
+    ),
   )
+  claims.claim_compression(run, rows, main)
+  if layers:
+    claims.claim_layers(run, layers)
+  claims.record_tables(run, rows)
+  figures.keep(run, rows, curve, layers, main)
 
 
 def predict(config: Config, run, inputs) -> None:

@@ -9,6 +9,6 @@ transpose, so that nothing is re-expanded. The projections are learned, through 
 polar factor of a free matrix, by reconstruction of features and by cross-entropy.
 
 Modules: `links` (where projections go), `network` (the forward pass), `projection`
-(proxies and baking), `losses`, `training`, `baselines`, `evaluation`, `models`,
-`data`, `published`.
+(proxies and baking), `losses`, `training`, `baselines`, `compression` (all ways to a
+compressed network), `evaluation`, `models`, `data`, `published`.
 """

@@ -1,8 +1,8 @@
 """The paper's comparisons, made again from what was measured here.
 
-Rows are mappings: "network", "compression", "method", "seed", and what `measures`
-returns. Each function records results, tables and claims in a run
-(jaxvision.train.run.Run).
+Rows are mappings: "network", "compression", "method", "seed", and what
+`evaluation.Evaluator.row` returns. Each function records results, tables and claims in
+a run (jaxvision.train.run.Run).
 """
 
 import itertools
@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
-from jaxvision.nn.accounting import Cost
 
 POINT = 0.01  # of accuracy
 
@@ -29,31 +27,6 @@ _PAPER_ABLATION = {
   "random + relaxation": "76.27",
   "CaP + relaxation": "77.47",
 }
-
-
-def measures(measured: Mapping[str, Any], costs: Cost, full: Cost) -> dict[str, Any]:
-  """Returns the row of one network.
-
-  Args:
-    measured: as `Evaluator.measure` returns it.
-    costs: of the network.
-    full: of the original.
-
-  Returns:
-    "accuracy" and "top5" in [0, 1]; "error", the mean normalised error of features at
-    places that no projection shortens; "flops", "parameters" and "activations", and
-    the "flops_left" and "activations_left" in [0, 1] of the original's.
-  """
-  return {
-    "accuracy": measured["accuracy"],
-    "top5": measured["top5"],
-    "error": float(np.mean(list(measured["errors"].values()))),
-    "flops": costs.flops,
-    "parameters": costs.parameters,
-    "activations": costs.activations,
-    "flops_left": costs.flops / full.flops,
-    "activations_left": costs.activations / full.activations,
-  }
 
 
 def record_tables(run, rows: Sequence[Mapping[str, Any]]) -> None:

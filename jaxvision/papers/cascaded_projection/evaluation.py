@@ -1,6 +1,6 @@
 """What a compressed network still knows, and what it costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import chex
@@ -11,23 +11,33 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.nn import accounting
-from jaxvision.papers.cascaded_projection import losses, network, projection
+from jaxvision.papers.cascaded_projection import (
+  baselines,
+  losses,
+  network,
+  projection,
+)
 from jaxvision.papers.cascaded_projection.links import Link, Tap
 
 
 class Evaluator:
   """Measures networks of any widths on the same images, beside their teacher."""
 
-  def __init__(self, model: nn.Module, batches: Sequence[Mapping[str, np.ndarray]]):
+  def __init__(
+    self,
+    model: nn.Module,
+    batches: Callable[[], Iterable[Mapping[str, np.ndarray]]],
+    image_shape: Sequence[int],
+  ):
     """Takes a network without normalisation, and the test images.
 
     Args:
       model: the network.
-      batches: of {"image", "label"}.
+      batches: returns batches of {"image", "label"}, anew at each call.
+      image_shape: (H, W, C).
     """
-    self._model = model
-    self._batches = [jax.tree.map(jnp.asarray, dict(batch)) for batch in batches]
-    self._look = jax.jit(self._look_at, static_argnames="taps")
+    self._model, self._batches, self._shape = model, batches, tuple(image_shape)
+    self._compare = jax.jit(self._compare_batch, static_argnames=("taps", "links"))
 
   def measure(
     self,
@@ -47,23 +57,87 @@ class Evaluator:
       links, projections: not baked yet; see `network.run`.
     """
     totals, count = None, 0
-    for batch in self._batches:
+    for batch in self._batches():
       size = len(batch["label"])
-      measured = self._look(
-        params, teacher, batch, projections or {}, taps=(tuple(taps), tuple(links))
+      measured = self._compare(
+        params,
+        teacher,
+        dict(batch),
+        projections or {},
+        taps=tuple(taps),
+        links=tuple(links),
       )
       measured = jax.tree.map(lambda value, size=size: size * value, measured)
       totals = measured if totals is None else jax.tree.map(jnp.add, totals, measured)
       count += size
-    means = jax.tree.map(lambda value: float(value) / count, totals)
+    accuracy, top5, errors = jax.tree.map(lambda value: float(value) / count, totals)
+    paths = (tap.path for tap in taps)
     return {
-      "accuracy": means[0],
-      "top5": means[1],
-      "errors": dict(zip((tap.path for tap in taps), means[2], strict=True)),
+      "accuracy": accuracy,
+      "top5": top5,
+      "errors": dict(zip(paths, errors, strict=True)),
     }
 
-  def _look_at(self, params, teacher, batch, projections, *, taps):
-    taps, links = taps
+  def row(
+    self,
+    params: Mapping[str, Any],
+    teacher: Mapping[str, Any],
+    taps: Sequence[Tap],
+  ) -> dict[str, Any]:
+    """Returns what a network knows and costs, beside its teacher.
+
+    Args:
+      params: of the network.
+      teacher: of the original one.
+      taps: where no projection shortens the features.
+
+    Returns:
+      "accuracy" and "top5" in [0, 1]; "error", the mean normalised error at the taps;
+      "flops", "parameters" and "activations", and the "flops_left" and
+      "activations_left" in [0, 1] of the teacher's.
+    """
+    measured = self.measure(params, teacher, taps)
+    own, full = (cost(self._model, p, self._shape) for p in (params, teacher))
+    return {
+      "accuracy": measured["accuracy"],
+      "top5": measured["top5"],
+      "error": float(np.mean(list(measured["errors"].values()))),
+      "flops": own.flops,
+      "parameters": own.parameters,
+      "activations": own.activations,
+      "flops_left": own.flops / full.flops,
+      "activations_left": own.activations / full.activations,
+    }
+
+  def layers(
+    self,
+    teacher: Mapping[str, Any],
+    links: Sequence[Link],
+    projections: Mapping[str, chex.Array],
+  ) -> list[dict[str, Any]]:
+    """Returns {"layer", "error", "accuracy"} of every layer compressed alone.
+
+    Args:
+      teacher: parameters of the original network.
+      links: the layers.
+      projections: P by producer.
+    """
+    rows = []
+    for link in links:
+      own = {link.producer: projections[link.producer]}
+      measured = self.measure(
+        teacher, teacher, (link.tap,), links=(link,), projections=own
+      )
+      rows.append(
+        {
+          "layer": link.producer,
+          "error": measured["errors"][link.tap.path],
+          "accuracy": measured["accuracy"],
+        }
+      )
+    return rows
+
+  def _compare_batch(self, params, teacher, batch, projections, *, taps, links):
     images, labels = batch["image"], batch["label"]
     _, targets = network.run(self._model, teacher, images, taps=taps)
     logits, features = network.run(
@@ -114,7 +188,7 @@ def duplicate_channels(
   for leaf in (f"{link.producer}/kernel", f"{link.producer}/bias"):
     flat[leaf] = jnp.repeat(flat[leaf], copies, axis=-1)
   leaf = f"{link.consumer}/kernel"
-  channels = params_width(params, link.producer)
+  channels = width_of(params, link.producer)
   spread = jnp.repeat(jnp.eye(channels), copies, axis=0) / copies
   # P^T of project_inputs: here the channels become more.
   flat[leaf] = network.project_inputs(flat[leaf], spread.T)
@@ -132,11 +206,10 @@ def group_projection(groups: int, copies: int) -> chex.Array:
   return jnp.repeat(jnp.eye(groups), copies, axis=0) / jnp.sqrt(1.0 * copies)
 
 
-def params_width(params: Mapping[str, Any], layer: str) -> int:
+def width_of(params: Mapping[str, Any], layer: str) -> int:
   """Returns the output channels of a layer, given by its path."""
-  return flax.traverse_util.flatten_dict(dict(params), sep="/")[
-    f"{layer}/kernel"
-  ].shape[-1]
+  flat = flax.traverse_util.flatten_dict(dict(params), sep="/")
+  return flat[f"{layer}/kernel"].shape[-1]
 
 
 def exactness(
@@ -144,26 +217,26 @@ def exactness(
   params: Mapping[str, Any],
   link: Link,
   images: chex.Array,
-  pruned: chex.Array,
-  copies: int,
+  copies: int = 2,
 ) -> dict[str, float]:
-  """Returns what a duplicated network loses by projection and by pruning.
+  """Returns what a duplicated network loses by projection and by L1 pruning.
 
   Args:
     model: a network without normalisation.
     params: its parameters; the channels at `link` are duplicated here.
     link: where.
     images: [B, H, W, C].
-    pruned: P of a pruning to the original number of channels.
     copies: m.
 
   Returns:
-    "projected" and "pruned", the errors at the link's tap, and "moved": how far P is
-    from where it was after a step of gradient descent of rate 0.1 on its error.
+    "projected" and "pruned", to the original number of channels: the errors at the
+    link's tap, and "moved": how far P is from where it was after a step of gradient
+    descent of rate 0.1 on its error.
   """
   wide = duplicate_channels(params, link, copies)
-  groups = params_width(params, link.producer)
+  groups = width_of(params, link.producer)
   proxy = {link.producer: group_projection(groups, copies)}
+  pruned = baselines.l1_filters(wide, {link.producer: groups})
   _, targets = network.run(model, wide, images, taps=[link.tap])
 
   def error(proxies):
@@ -182,6 +255,6 @@ def exactness(
   moved = projection.project(stepped)[link.producer] - proxy[link.producer]
   return {
     "projected": float(projected),
-    "pruned": float(error({link.producer: pruned})),
+    "pruned": float(error(pruned)),
     "moved": float(jnp.max(jnp.abs(moved))),
   }
