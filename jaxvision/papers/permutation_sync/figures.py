@@ -24,7 +24,7 @@ def recall_figure(rows: Sequence[Mapping], methods: Sequence[str]):
   from matplotlib import pyplot as plt
 
   width = 0.86 / len(methods)
-  figure, axis = plt.subplots(figsize=(2.3 * len(rows) + 1.8, 4), layout="constrained")
+  figure, axis = plt.subplots(figsize=(1.9 * len(rows) + 1.8, 4), layout="constrained")
   for index, method in enumerate(methods):
     at = [place for place, row in enumerate(rows) if method in row]
     values = [np.asarray(rows[place][method]) for place in at]

@@ -59,7 +59,7 @@ def homographies(
   count: int,
   side: int,
   *,
-  turn: float = 0.6,
+  turn: float = 0.4,
   tilt: float = 0.5,
 ) -> np.ndarray:
   """Returns random maps [count, 3, 3] from the reference's pixels to the views'.
@@ -109,7 +109,7 @@ def make_views(
   num_nodes: int,
   size: int,
   *,
-  turn: float = 0.6,
+  turn: float = 0.4,
   tilt: float = 0.5,
   noise: float = 0.02,
 ) -> Views:

@@ -1,4 +1,4 @@
-"""What synchronization takes here: the whole MAP estimate, and its growth with edges."""
+"""What synchronization takes: the whole MAP estimate, and its growth with edges."""
 
 import functools
 from collections.abc import Callable

@@ -1,0 +1,413 @@
+"""Tests of permutation synchronization: energy, solver, sampler, baselines."""
+
+import dataclasses
+
+import chex
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl.testing import absltest, parameterized
+from hypothesis import strategies as st
+
+from jaxvision.errors import UserError
+from jaxvision.ops import birkhoff
+from jaxvision.papers.permutation_sync import (
+  Problem,
+  SamplerConfig,
+  SolverConfig,
+  check,
+  comparison,
+  data,
+  langevin,
+  match_als,
+  match_lift,
+  metrics,
+  solver,
+  spectral,
+  synchronize,
+  uncertainty,
+)
+from jaxvision.papers.permutation_sync import problem as problems
+
+N, SIZE = 5, 6
+EDGES = data.complete_graph(N)
+CONFIG = SolverConfig(iterations=40, memory=5)
+SAMPLING = SamplerConfig(samples=20)
+
+
+def swapped(rate=0.2, seed=0, edges=EDGES):
+  rng = np.random.default_rng(seed)
+  return data.swap_problem(rng, edges, N, SIZE, rate)
+
+
+def random_points(seed=0):
+  return comparison.random_points(seed, 1, N, SIZE)[0]
+
+
+@jax.jit
+def minimize(points, problem, memory, grows):
+  return solver.minimize(points, problem, CONFIG, memory, grows)
+
+
+class EnergyTest(chex.TestCase):
+  def test_is_the_soft_hamming_distance_at_permutations(self):
+    problem, truth = swapped(0.4)
+    differing = 2 * np.sum(
+      np.argmax(problem.matches, 2) != np.argmax(data.true_maps(truth, EDGES), 2)
+    )
+    self.assertGreater(differing, 0)
+    self.assertAlmostEqual(float(problems.energy(truth, problem)), differing, places=3)
+
+  def test_gradient_is_autodiffs(self):
+    problem, _ = swapped()
+    points = random_points()
+    expected = jax.grad(problems.energy)(points, problem)
+    found = problems.gradient(points, problem)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+  @chex.variants(with_jit=True, without_jit=True)
+  def test_half_the_products_give_the_same(self):
+    problem, _ = swapped()
+    points = random_points()
+    value, found = self.variant(problems.energy_and_gradient)(points, problem)
+    self.assertAlmostEqual(float(value), float(problems.energy(points, problem)), 3)
+    expected = problems.gradient(points, problem)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+  def test_both_directions_double_it(self):
+    problem, _ = swapped()
+    both = Problem(
+      np.concatenate([problem.edges, problem.edges[:, ::-1]]),
+      np.concatenate([problem.matches, problem.matches.swapaxes(1, 2)]),
+    )
+    points = random_points()
+    one, two = (problems.energy_and_gradient(points, p) for p in (problem, both))
+    np.testing.assert_allclose(two[0], 2 * one[0], rtol=1e-5)
+    np.testing.assert_allclose(two[1], 2 * one[1], rtol=1e-4, atol=1e-4)
+
+
+class CheckTest(parameterized.TestCase):
+  def test_takes_what_is_right(self):
+    problem, _ = swapped()
+    checked = check(problem.edges.tolist(), problem.matches.tolist())
+    np.testing.assert_array_equal(checked.matches, problem.matches)
+    self.assertEqual(checked.edges.dtype, np.int32)
+
+  @parameterized.parameters(
+    ("edges", lambda e, m: (e[:, :1], m), r"\[M, 2\]"),
+    ("square", lambda e, m: (e, m[:, :, :-1]), r"\[M, n, n\]"),
+    ("rank", lambda e, m: (e, m[0]), r"\[M, n, n\]"),
+    ("count", lambda e, m: (e[1:], m), "9 edges, but 10 matches"),
+    ("empty", lambda e, m: (e[:0], m[:0]), "no matches"),
+    ("loop", lambda e, m: (e * 0 + 3, m), "image 3 with itself"),
+    ("negative", lambda e, m: (e - 1, m), "from 0"),
+    ("fraction", lambda e, m: (e + 0.5, m), "whole numbers"),
+    ("text", lambda e, m: (e, m.astype(str)), "numbers"),
+    ("minus", lambda e, m: (e, m - 0.5), "negative"),
+    ("several", lambda e, m: (e, 2 * m), "more than once"),
+  )
+  def test_refuses(self, _, change, message):
+    problem, _ = swapped()
+    edges, matches = change(problem.edges, problem.matches)
+    with self.assertRaisesRegex(UserError, message):
+      check(edges, matches, "mine.npz")
+
+  @hypothesis.settings(max_examples=20, deadline=None)
+  @hypothesis.given(
+    st.integers(0, len(EDGES) - 1), st.integers(0, SIZE - 1), st.sampled_from("pn")
+  )
+  def test_names_the_edge_of_a_partial_match_or_nan(self, edge, row, kind):
+    problem, _ = swapped()
+    matches = problem.matches.copy()
+    matches[edge, row] = np.nan if kind == "n" else 0
+    message = "NaN" if kind == "n" else "is partial"
+    with self.assertRaisesRegex(UserError, f"mine: edge {edge} .*{message}"):
+      check(problem.edges, matches, "mine")
+
+
+class SolverTest(chex.TestCase):
+  @parameterized.parameters(0, 1, 2)
+  def test_consistent_input_is_recovered_from_random_starts(self, seed):
+    problem, truth = swapped(0.0, seed)
+    found = minimize(random_points(seed), problem, 5, True)
+    rounded = metrics.round_maps(found.points)
+    np.testing.assert_array_equal(
+      metrics.fix_gauge(rounded), np.round(metrics.fix_gauge(jnp.asarray(truth)))
+    )
+    self.assertLess(float(found.energy), 1e-2)
+    self.assertTrue(bool(found.converged))
+
+  def test_energy_never_rises_and_sums_stay_one(self):
+    for seed in range(3):
+      problem, _ = swapped(0.4, seed)
+      for memory in (5, 0):
+        found = minimize(random_points(seed), problem, memory, True)
+        steps = np.diff(np.asarray(found.energies))
+        self.assertLessEqual(steps.max(), 0)
+        self.assertLess(steps.min(), -1)
+        self.assertLess(float(found.infeasibility), 1e-3)
+        self.assertAlmostEqual(
+          float(found.energy), float(problems.energy(found.points, problem)), places=2
+        )
+
+  def test_ends_where_the_gradient_vanishes(self):
+    problem, _ = swapped(0.3, 1)
+    config = SolverConfig(iterations=300, memory=5)
+    with jax.enable_x64(True):
+      start = jnp.asarray(random_points(), jnp.float64)
+      problem = Problem(problem.edges, problem.matches.astype(np.float64))
+      found = jax.jit(lambda x: solver.minimize(x, problem, config))(start)
+      euclidean = problems.gradient(found.points, problem)
+      gradient = birkhoff.riemannian_gradient(found.points, euclidean)
+      norm = jnp.sqrt(jnp.sum(birkhoff.inner(found.points, gradient, gradient)))
+    self.assertTrue(bool(found.converged))
+    self.assertLess(float(norm), 2e-2)
+
+  def test_is_better_than_matcheig_on_swaps_and_vmaps(self):
+    some = comparison.swap_set(tuple(range(4)), 8, SIZE, 0.25)
+    found, maps = comparison.solve(some.problems, 8, CONFIG)
+    other = jax.vmap(lambda p: spectral.match_eig(p, 8))(some.problems)
+    ours = np.mean(metrics.recall(maps, some.truth))
+    given = np.mean(metrics.recall(some.problems.matches, some.truth))
+    self.assertGreater(ours, given + 0.2)
+    self.assertGreaterEqual(ours, np.mean(metrics.recall(other, some.truth)))
+    alone = solver.solve(jax.tree.map(lambda a: a[1], some.problems), 8, CONFIG)
+    self.assertAlmostEqual(float(alone.energy), float(found.energy[1]), delta=0.1)
+    self.assertEqual(int(alone.components), 1)
+
+  def test_recall_does_not_depend_on_the_gauge(self):
+    problem, truth = swapped(0.3)
+    turn = data.random_permutations(np.random.default_rng(3), 1, SIZE)[0]
+    maps = data.true_maps(truth, EDGES)
+    one = metrics.recall(problems.relative(truth, EDGES), maps)
+    other = metrics.recall(problems.relative(truth @ turn, EDGES), maps)
+    self.assertEqual(float(one), 1.0)
+    self.assertEqual(float(other), 1.0)
+    self.assertAlmostEqual(
+      float(problems.energy(truth, problem)),
+      float(problems.energy(truth @ turn, problem)),
+    )
+
+  def test_nan_ends_at_once(self):
+    problem, _ = swapped()
+    matches = problem.matches.copy()
+    matches[0, 0, 0] = np.nan
+    found = minimize(random_points(), problem._replace(matches=matches), 5, True)
+    self.assertEqual(int(found.iterations), 0)
+    self.assertFalse(bool(found.converged))
+    self.assertTrue(np.all(np.isfinite(found.points)))
+
+  def test_wrong_shapes_are_named(self):
+    problem, _ = swapped()
+    with self.assertRaises(AssertionError):
+      solver.minimize(jnp.ones((N, SIZE, SIZE + 1)), problem)
+    with self.assertRaises(AssertionError):
+      solver.minimize(random_points(), problem._replace(edges=problem.edges[:, :1]))
+
+
+class SamplerTest(chex.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.problem, _ = swapped(0.3)
+    self.points = random_points()
+    self.gradient = problems.gradient(self.points, self.problem)
+
+  @parameterized.parameters("scaled", "literal", "exact")
+  def test_without_noise_it_is_a_riemannian_gradient_step(self, noise):
+    config = SamplerConfig(step=1e-2, noise=noise, clip=None)
+    zero = jnp.zeros_like(self.points)
+    vector = langevin.tangent_step(self.points, self.gradient, zero, config)
+    expected = -1e-2 * birkhoff.riemannian_gradient(self.points, self.gradient)
+    np.testing.assert_allclose(vector, expected, atol=1e-6)
+    moved = langevin.move(self.points, vector, config)
+    np.testing.assert_allclose(
+      moved, birkhoff.retract(self.points, expected), atol=1e-5
+    )
+    self.assertLess(
+      float(problems.energy(moved, self.problem)),
+      float(problems.energy(self.points, self.problem)),
+    )
+
+  def test_exact_noise_has_the_metrics_unit_variance(self):
+    # In an orthonormal frame of the tangent space, (n - 1)² directions a matrix.
+    config = SamplerConfig(step=0.5, beta=1.0, noise="exact", clip=None)
+    noise = jax.random.normal(jax.random.key(0), (400, *self.points.shape))
+    vectors = jax.vmap(lambda z: langevin.tangent_step(self.points, 0 * z, z, config))(
+      noise
+    )
+    squares = jax.vmap(lambda v: birkhoff.inner(self.points, v, v))(vectors)
+    self.assertAlmostEqual(float(squares.mean()) / (SIZE - 1) ** 2, 1.0, delta=0.03)
+
+  def test_clip_bounds_the_change(self):
+    config = SamplerConfig(step=10.0, clip=3.0)
+    vector = langevin.tangent_step(self.points, self.gradient, self.gradient, config)
+    self.assertLessEqual(float(jnp.max(jnp.abs(vector) / self.points)), 3.0001)
+
+  def test_unknown_noise_is_refused(self):
+    config = dataclasses.replace(SAMPLING, noise="white")
+    with self.assertRaisesRegex(ValueError, "white"):
+      langevin.tangent_step(self.points, self.gradient, self.gradient, config)
+
+  def test_chain_gives_certainty_energies_and_samples(self):
+    found = jax.jit(
+      lambda key: langevin.sample(key, self.points, self.problem, SAMPLING, thin=1)
+    )(jax.random.key(0))
+    self.assertEqual(found.points.shape, (20, *self.points.shape))
+    np.testing.assert_allclose(found.certainty.sum(2), 1, atol=1e-3)
+    expected = uncertainty.certainty(found.points, self.problem.edges)
+    np.testing.assert_allclose(found.certainty, expected, atol=1e-5)
+    np.testing.assert_array_equal(found.points[-1], found.last)
+    self.assertAlmostEqual(
+      float(found.energies[-1]), float(problems.energy(found.last, self.problem)), 2
+    )
+    self.assertGreater(float(jnp.std(found.points, axis=0).max()), 1e-4)
+
+  def test_colder_chains_have_lower_energy(self):
+    start = minimize(self.points, self.problem, 5, True).points
+
+    @jax.jit
+    def mean(beta):
+      config = SamplerConfig(samples=150, burn_in=50, step=1e-3, beta=beta)
+      found = langevin.sample(jax.random.key(1), start, self.problem, config)
+      return jnp.mean(found.energies)
+
+    energies = [float(mean(beta)) for beta in (0.05, 0.2, 1.0, 10.0)]
+    self.assertEqual(energies, sorted(energies, reverse=True))
+    self.assertGreater(energies[0], energies[-1] + 1)
+
+
+class UncertaintyTest(chex.TestCase):
+  def test_top_k_begins_with_the_match_and_goes_on_by_certainty(self):
+    certainty = jnp.array([[[0.1, 0.2, 0.7], [0.5, 0.3, 0.2], [0.4, 0.5, 0.1]]])
+    maps = jnp.array([[[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
+    np.testing.assert_array_equal(
+      uncertainty.top_k(certainty, maps, 2), [[[1, 2], [0, 1], [2, 1]]]
+    )
+    np.testing.assert_allclose(
+      uncertainty.match_certainty(certainty, maps), [[0.2, 0.5, 0.1]]
+    )
+    with self.assertRaises(ValueError):
+      uncertainty.top_k(certainty, maps, 4)
+
+  def test_random_k_is_uniform_over_the_others(self):
+    maps = jnp.tile(jnp.eye(4), (3000, 1, 1))
+    chosen = uncertainty.random_k(jax.random.key(0), maps, 2)
+    np.testing.assert_array_equal(chosen[..., 0], np.tile(np.arange(4), (3000, 1)))
+    counts = np.bincount(np.asarray(chosen[:, 0, 1]), minlength=4) / 3000
+    np.testing.assert_allclose(counts, [0, 1 / 3, 1 / 3, 1 / 3], atol=0.03)
+
+  def test_entropy_is_zero_for_one_and_one_for_all(self):
+    rows = jnp.array([[[1.0, 0.0], [0.5, 0.5]]])
+    np.testing.assert_allclose(uncertainty.entropy(rows), [[0, 1]], atol=1e-5)
+
+  def test_choice_recall_counts_any_candidate(self):
+    truth = jnp.eye(3)[None]
+    choices = jnp.array([[[0, 1], [2, 1], [0, 1]]])
+    self.assertAlmostEqual(float(metrics.choice_recall(choices, truth)), 2 / 3, 6)
+
+  def test_ranking_is_the_area_under_the_curve(self):
+    certainty = np.array([0.9, 0.8, 0.4, 0.4])
+    self.assertEqual(comparison.ranking(certainty, np.array([1, 1, 0, 0])), 1.0)
+    self.assertEqual(comparison.ranking(certainty, np.array([0, 1, 1, 0])), 0.375)
+    self.assertTrue(np.isnan(comparison.ranking(certainty, np.ones(4))))
+
+
+class MetricsTest(chex.TestCase):
+  def test_truth_is_consistent_and_swaps_are_not(self):
+    problem, truth = swapped(0.4)
+    maps = data.true_maps(truth, EDGES)
+    self.assertEqual(float(metrics.cycle_consistency(maps, EDGES)), 1.0)
+    self.assertLess(float(metrics.cycle_consistency(problem.matches, EDGES)), 0.8)
+
+  def test_directions_of_edges_do_not_matter(self):
+    problem, _ = swapped(0.4)
+    turned = np.arange(len(EDGES)) % 2 == 0
+    edges = np.where(turned[:, None], EDGES[:, ::-1], EDGES)
+    flipped = problem.matches.swapaxes(1, 2)
+    matches = np.where(turned[:, None, None], flipped, problem.matches)
+    self.assertAlmostEqual(
+      float(metrics.cycle_consistency(matches, edges)),
+      float(metrics.cycle_consistency(problem.matches, EDGES)),
+    )
+
+  def test_a_known_triangle(self):
+    identity, swap = np.eye(3), np.eye(3)[[1, 0, 2]]
+    edges = np.array([[0, 1], [1, 2], [0, 2]])
+    maps = np.stack([identity, identity, swap])
+    self.assertAlmostEqual(float(metrics.cycle_consistency(maps, edges)), 1 / 3, 6)
+    without = metrics.cycle_consistency(maps[:2], edges[:2])
+    self.assertTrue(np.isnan(without))
+
+
+class BaselinesTest(chex.TestCase):
+  @parameterized.parameters("spectral", "MatchEIG", "MatchALS", "MatchLIFT")
+  def test_consistent_input_comes_back(self, method):
+    problem, truth = swapped(0.0)
+    maps = _baselines(problem)[method]
+    np.testing.assert_array_equal(maps, np.round(data.true_maps(truth, EDGES)))
+
+  @parameterized.parameters("spectral", "MatchEIG", "MatchALS", "MatchLIFT")
+  def test_noise_is_reduced(self, method):
+    gains = []
+    for seed in range(3):
+      problem, truth = swapped(0.17, seed)
+      maps = data.true_maps(truth, EDGES)
+      found = metrics.recall(_baselines(problem)[method], maps)
+      gains.append(float(found - metrics.recall(problem.matches, maps)))
+    self.assertGreater(np.mean(gains), 0.05)
+
+  def test_soft_maps_are_between_zero_and_one(self):
+    problem, _ = swapped(0.3)
+    for soft in (
+      match_als.match_als(problem, N, iterations=5),
+      match_lift.match_lift(problem, N, iterations=5),
+    ):
+      self.assertGreaterEqual(float(soft.min()), 0)
+      self.assertLessEqual(float(soft.max()), 1)
+
+  def test_iterated_eigenvectors_span_those_of_the_dense_matrix(self):
+    problem, _ = swapped(0.2)
+    values, vectors = spectral._iterate(problem, N)
+    values, vectors = values[-SIZE:], vectors[..., -SIZE:].reshape(-1, SIZE)
+    dense = np.linalg.eigh(np.asarray(spectral.block_matrix(problem, N)))
+    np.testing.assert_allclose(values, dense[0][-SIZE:], rtol=2e-3)
+    overlap = np.linalg.svd(dense[1][:, -SIZE:].T @ np.asarray(vectors))[1]
+    self.assertGreater(overlap.min(), 0.98)
+
+  def test_block_matrix_is_symmetric_with_identities(self):
+    problem, _ = swapped(0.3)
+    matrix = np.asarray(spectral.block_matrix(problem, N))
+    np.testing.assert_array_equal(matrix, matrix.T)
+    np.testing.assert_array_equal(matrix[:SIZE, :SIZE], np.eye(SIZE))
+    np.testing.assert_array_equal(matrix[:SIZE, SIZE : 2 * SIZE], problem.matches[0])
+
+
+@jax.jit
+def _baselines(problem):
+  budget = comparison.Budget(als_iterations=100, lift_iterations=60)
+  batched = jax.tree.map(lambda array: jnp.asarray(array)[None], problem)
+  found = comparison.baselines(batched, N, budget)
+  return {name: maps[0] for name, maps in found.items()}
+
+
+class SynchronizeTest(absltest.TestCase):
+  def test_parts_are_solved_apart_and_flagged(self):
+    # Images 0, 2, 4 and images 1, 5; 3 has no edge.
+    edges = np.array([[0, 2], [2, 4], [0, 4], [1, 5]])
+    rng = np.random.default_rng(0)
+    truth = data.random_permutations(rng, 6, SIZE)
+    maps = np.asarray(data.true_maps(truth, edges))
+    found = synchronize(check(edges, maps), CONFIG, SAMPLING)
+    np.testing.assert_array_equal(found.components, [0, 1, 0, 2, 0, 1])
+    np.testing.assert_array_equal(found.maps, np.round(maps))
+    np.testing.assert_array_equal(found.permutations[[0, 1, 3]], [np.eye(SIZE)] * 3)
+    for (i, j), one in zip(edges, maps, strict=True):
+      product = found.permutations[i] @ found.permutations[j].T
+      np.testing.assert_array_equal(product, np.round(one))
+    np.testing.assert_allclose(found.certainty.sum(2), 1, atol=1e-3)
+    self.assertEqual(found.candidates.shape, (4, SIZE, 3))
+
+
+if __name__ == "__main__":
+  absltest.main()
