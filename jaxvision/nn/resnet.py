@@ -189,6 +189,6 @@ def _conv(features, size, stride, dilation, norm, name):
     padding=dilation * (size // 2),
     dilation=dilation,
     use_bias=not norm,
-    kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal"),
+    kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
     name=name,
   )

@@ -10,6 +10,8 @@ import numpy as np
 from jaxvision.nn.batch_norm import batch_norm
 from jaxvision.nn.convolution import Conv
 
+HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
 # Channels of each convolution, one tuple a stage; max-pooling ends a stage.
 VGG16 = (
   (64, 64),
@@ -60,7 +62,7 @@ class VGG(nn.Module):
           (3, 3),
           padding=1,
           use_bias=True,
-          kernel_init=nn.initializers.he_normal(),
+          kernel_init=HE_NORMAL,
           name=f"conv{number}_{index}",
         )(x)
         if self.norm:
@@ -76,7 +78,7 @@ class VGG(nn.Module):
       if number:
         x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(x))
       name = f"fc{8 - len(self.hidden) + number}"
-      x = nn.Dense(features, kernel_init=nn.initializers.he_normal(), name=name)(x)
+      x = nn.Dense(features, kernel_init=HE_NORMAL, name=name)(x)
     return x
 
 

@@ -63,8 +63,14 @@ def principal_projections(
   for start in range(0, len(images), batch_size):
     new = _moments(model, tuple(ranks), params, images[start : start + batch_size])
     total = new if total is None else jax.tree.map(jnp.add, total, new)
+  return _axes(tuple(ranks.items()), total)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _axes(ranks, total):
+  """Returns the leading axes of each layer, from its moments."""
   projections = {}
-  for name, rank in ranks.items():
+  for name, rank in ranks:
     count, first, second = total[name]
     mean = first / count
     covariance = second / count - jnp.outer(mean, mean)
@@ -120,7 +126,7 @@ def fresh(key: chex.PRNGKey, params: Mapping[str, Any]) -> dict[str, Any]:
   """
   flat = flax.traverse_util.flatten_dict(dict(params), sep="/")
   keys = jax.random.split(key, len(flat))
-  he = nn.initializers.he_normal()
+  he = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
   drawn = {
     name: he(key, leaf.shape) if name.endswith("kernel") else jnp.zeros(leaf.shape)
     for key, (name, leaf) in zip(keys, flat.items(), strict=True)

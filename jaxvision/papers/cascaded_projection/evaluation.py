@@ -1,5 +1,6 @@
 """What a compressed network still knows, and what it costs."""
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -67,10 +68,12 @@ class Evaluator:
         taps=tuple(taps),
         links=tuple(links),
       )
-      measured = jax.tree.map(lambda value, size=size: size * value, measured)
-      totals = measured if totals is None else jax.tree.map(jnp.add, totals, measured)
+      measured = jax.tree.map(lambda value, size=size: size * float(value), measured)
+      totals = (
+        measured if totals is None else jax.tree.map(operator.add, totals, measured)
+      )
       count += size
-    accuracy, top5, errors = jax.tree.map(lambda value: float(value) / count, totals)
+    accuracy, top5, errors = jax.tree.map(lambda value: value / count, totals)
     paths = (tap.path for tap in taps)
     return {
       "accuracy": accuracy,
@@ -250,11 +253,12 @@ def exactness(
     )
     return sum(losses.reconstruction_errors(targets, features).values())
 
-  projected, gradient = jax.jit(jax.value_and_grad(error))(proxy)
+  evaluate = jax.jit(jax.value_and_grad(error))
+  projected, gradient = evaluate(proxy)
   stepped = jax.tree.map(lambda x, g: x - 0.1 * g, proxy, gradient)
   moved = projection.project(stepped)[link.producer] - proxy[link.producer]
   return {
     "projected": float(projected),
-    "pruned": float(error(pruned)),
+    "pruned": float(evaluate(pruned)[0]),
     "moved": float(jnp.max(jnp.abs(moved))),
   }

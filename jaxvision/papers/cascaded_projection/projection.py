@@ -1,5 +1,6 @@
 """Projections: where they start, what they become, the kernels they leave (M2-M6)."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,13 +27,20 @@ def random_proxies(
     widths: c by layer.
     ranks: r by layer.
   """
-  keys = jax.random.split(key, len(ranks))
+  shapes = tuple((name, widths[name], rank) for name, rank in ranks.items())
+  return _random_proxies(shapes, key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _random_proxies(shapes, key):
+  keys = jax.random.split(key, len(shapes))
   return {
-    name: svd.random_orthonormal(key, widths[name], rank)
-    for key, (name, rank) in zip(keys, ranks.items(), strict=True)
+    name: svd.random_orthonormal(key, width, rank)
+    for key, (name, width, rank) in zip(keys, shapes, strict=True)
   }
 
 
+@jax.jit
 def project(proxies: Mapping[str, chex.Array]) -> dict[str, chex.Array]:
   """Returns P_i = U V^T of every proxy X_i = U S V^T, one SVD for each shape.
 
@@ -100,10 +108,14 @@ def bake(
   for name, p in projections.items():
     if name not in known:
       raise ValueError(f"{name}: no link begins there")
-    error = float(svd.orthonormality_error(jnp.asarray(p)))
+    p = np.asarray(p, np.float64)
+    error = np.max(np.abs(p.T @ p - np.eye(p.shape[1])))
     if not error <= ORTHONORMALITY:  # NaN is not
       raise ValueError(f"{name}: P^T P differs from I by {error:.2g}")
-  return project_kernels(params, links, projections)
+  return _project_kernels(dict(params), tuple(links), dict(projections))
+
+
+_project_kernels = jax.jit(project_kernels, static_argnums=1)
 
 
 def compressed_layers(links: Sequence[Link]) -> frozenset[str]:

@@ -57,7 +57,7 @@ def classifier_state(
     images: [1, H, W, C], of which only the shape matters.
     optimizer: of its parameters.
   """
-  variables = dict(model.init(key, images))
+  variables = dict(jax.jit(model.init)(key, images))
   params = variables.pop("params")
   return State.create(key, params, optimizer, model_state=variables)
 
