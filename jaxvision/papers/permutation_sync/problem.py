@@ -70,13 +70,15 @@ def energy_and_gradient(
   tolerance says so.
   """
   one, other = problem.edges[:, 0], problem.edges[:, 1]
+  num_nodes = points.shape[0]
+  matched = jnp.matmul(problem.matches, points[other], precision="highest")
+  back = jnp.einsum("mab,mac->mbc", problem.matches, points[one], precision="highest")
+  pulls = jnp.zeros_like(points).at[one].add(matched).at[other].add(back)
+  counts = jnp.zeros((num_nodes, num_nodes), points.dtype)
+  counts = counts.at[one, other].add(1.0).at[other, one].add(1.0)
   grams = jnp.einsum("nab,nac->nbc", points, points, precision="highest")
-  ends = points[problem.edges]
-  matched = jnp.matmul(problem.matches, ends[:, 1], precision="highest")
-  back = jnp.einsum("mab,mac->mbc", problem.matches, ends[:, 0], precision="highest")
-  zero = jnp.zeros_like(points)
-  pulls = zero.at[one].add(matched).at[other].add(back)
-  spread = zero.at[one].add(grams[other]).at[other].add(grams[one])
+  spread = jnp.matmul(counts, grams.reshape(num_nodes, -1), precision="highest")
+  spread = spread.reshape(grams.shape)
   # Both sums count each edge at both its ends.
   agreement = jnp.sum(points * pulls)
   size = 0.5 * jnp.sum(grams * spread)
