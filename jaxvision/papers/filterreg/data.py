@@ -146,18 +146,18 @@ def rigid_trial(
     noise: added to both, in diameters.
     degrees: of the turn.
     shift: shortest and longest way, metres.
-    surface: [K, 3] points to draw from instead of the built-in surface, K ≥ 2 `count`.
+    surface: [K, 3] points that both clouds have, instead of `count` of the built-in
+      surface.
   """
   keys = jax.random.split(key, 5)
   if surface is None:
     model, observed = (sample_surface(k, count)[0] for k in keys[:2])
   else:
-    order = jax.random.permutation(keys[0], surface)
-    model, observed = order[:count], order[count : 2 * count]
+    model = observed = surface
   truth = random_motion(
     keys[2], jnp.mean(model, axis=0), angle=np.deg2rad(degrees), shift=shift
   )
-  extra = round(outliers * count)
+  extra = round(outliers * model.shape[0])
   return Trial(
     model=corrupt(keys[3], model, outliers=extra, noise=noise),
     observation=corrupt(

@@ -35,7 +35,7 @@ class Settings:
   """
 
   sigma: float = 0.02
-  rigidity: float = 10.0
+  rigidity: float = 50.0
   max_iterations: int = 30
   inner_iterations: int = 3
   tolerance: float = 1e-4

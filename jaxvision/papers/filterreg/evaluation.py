@@ -78,12 +78,15 @@ def measure(
 
 
 def rigid_trials(
-  seeds: Sequence[int], count: int, outliers: float, noise: float
+  seeds: Sequence[int],
+  count: int,
+  outliers: float,
+  noise: float,
+  surface: chex.Array | None = None,
 ) -> data.Trial:
-  """Returns the trials of the seeds, stacked."""
-  make = functools.partial(
-    data.rigid_trial, count=count, outliers=outliers, noise=noise
-  )
+  """Returns the trials of the seeds, stacked; arguments as of `data.rigid_trial`."""
+  level = {"outliers": outliers, "noise": noise, "surface": surface}
+  make = functools.partial(data.rigid_trial, count=count, **level)
   keys = jax.vmap(jax.random.key)(jnp.array(seeds))
   return jax.jit(jax.vmap(make))(keys)
 
@@ -94,6 +97,7 @@ def sweep(
   levels: Sequence[tuple[float, float]],
   compared: Sequence[str],
   settings: Settings,
+  surface: chex.Array | None = None,
 ) -> list[dict]:
   """Returns a row for each level and method: errors in mm and iterations.
 
@@ -103,14 +107,15 @@ def sweep(
     levels: (outlier ratio, noise in diameters).
     compared: names of `methods`.
     settings: of FilterReg.
+    surface: [K, 3] instead of the built-in one.
   """
   rows = []
   for outliers, noise in levels:
-    trials = rigid_trials(seeds, count, outliers, noise)
+    trials = rigid_trials(seeds, count, outliers, noise, surface)
     offered = methods(settings, outliers, settings.max_iterations)
     for name in compared:
-      if name == TRUE_TRIM and not outliers:
-        continue
+      if not outliers and name in (TRUE_TRIM, NORMALISED, PROBREG):
+        continue  # these are about outliers
       found = measure(offered[name], trials)
       rows.append(
         {
@@ -136,6 +141,37 @@ def seconds(call: Callable[[], object], repeats: int = 7) -> float:
     jax.block_until_ready(call())
     times.append(time.perf_counter() - start)
   return statistics.median(times)
+
+
+def time_methods(
+  trial: data.Trial, settings: Settings, fixed_sigma: float
+) -> list[dict]:
+  """Returns rows as of the paper's Table 1: time, iterations and error on one trial."""
+  offered = methods(settings, 0.0, settings.max_iterations)
+  fixed = dataclasses.replace(settings, sigma=fixed_sigma, update_sigma=False)
+  compared = {
+    "FilterReg, fixed σ": functools.partial(registration.solve, settings=fixed),
+    "FilterReg, updated σ": offered[FILTERREG],
+    DRIFT: offered[DRIFT],
+    TRIMMED: offered[TRIMMED],
+  }
+  rows = []
+  for name, method in compared.items():
+    found = method(trial.model, trial.observation)
+    repeats = 1 if name == DRIFT else 5
+    total = seconds(functools.partial(method, trial.model, trial.observation), repeats)
+    error = registration.pose_error(found.transform, trial.truth, trial.surface)
+    iterations = int(found.iterations)
+    rows.append(
+      {
+        "method": name,
+        "ms an iteration": 1e3 * total / iterations,
+        "iterations": iterations,
+        "total ms": 1e3 * total,
+        "error, mm": 1e3 * float(error),
+      }
+    )
+  return rows
 
 
 def compare_expectations(trial: data.Trial, sigma: float) -> dict[str, float]:
