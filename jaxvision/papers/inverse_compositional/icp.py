@@ -1,7 +1,7 @@
 """Iterative closest points on depth alone: what the paper compares with (M14).
 
-Correspondences are projective: a point of the first view meets what the second view
-shows at the pixel where it falls.
+Correspondences are projective: a point of the first view meets the nearest of the
+points that the second view shows around the pixel where it falls.
 
 Source: Chen and Medioni, 1991; Newcombe et al., KinectFusion, 2011.
 """
@@ -14,6 +14,7 @@ from jaxvision.ops import rigid
 from jaxvision.papers.inverse_compositional import geometry
 
 ITERATIONS = 20
+WINDOW = 5  # pixels, the side of the square in which the nearest point is looked for
 LARGEST_DISTANCE = 0.3  # metres, beyond which points do not correspond
 LARGEST_STEP = 0.1  # metres between neighbouring pixels of one surface
 FLOOR = 1e-6  # of the trace, added to the diagonal of the normal equations
@@ -49,15 +50,14 @@ def icp(
   target = geometry.unproject(depth1, intrinsics)
   normal, has_normal = normals(target, valid1)
   usable = has_normal if point_to_plane else valid1
-  size = depth0.shape[1:]
 
   def align(source, target, normal, usable, valid, intrinsics):
     def iterate(pose, _):
       moved = rigid.apply(pose, source)
-      index, inside = _pixels(moved, intrinsics, size)
+      index, found = _nearest(moved, target, usable, intrinsics)
       matched = target.reshape(-1, 3)[index]
       near = jnp.linalg.norm(matched - moved, axis=-1) < LARGEST_DISTANCE
-      counts = inside & near & valid & usable.reshape(-1)[index]
+      counts = found & near & valid
       weights = counts.astype(source.dtype)
       if point_to_plane:
         step = _to_planes(moved, matched, normal.reshape(-1, 3)[index], weights)
@@ -102,17 +102,30 @@ def normals(points: chex.Array, valid: chex.Array) -> tuple[chex.Array, chex.Arr
   return normal, whole
 
 
-def _pixels(points, intrinsics, size):
-  """Returns the flat index of the pixel where each point falls; whether inside."""
-  height, width = size
+def _nearest(points, target, usable, intrinsics):
+  """Returns the flat index of the usable target point nearest to each; if any.
+
+  Args:
+    points: [N, 3].
+    target: [H, W, 3].
+    usable: [H, W] bool.
+    intrinsics: [4].
+  """
+  height, width = usable.shape
   fx, fy, cx, cy = intrinsics
   z = points[:, 2]
   safe = jnp.where(z > 0, z, 1.0)
-  u = jnp.round(fx * points[:, 0] / safe + cx)
-  v = jnp.round(fy * points[:, 1] / safe + cy)
-  inside = (z > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+  reach = jnp.arange(WINDOW) - WINDOW // 2
+  rows, columns = (axis.reshape(-1) for axis in jnp.meshgrid(reach, reach))
+  u = jnp.round(fx * points[:, 0] / safe + cx)[:, None] + columns
+  v = jnp.round(fy * points[:, 1] / safe + cy)[:, None] + rows
+  inside = (z > 0)[:, None] & (u >= 0) & (u < width) & (v >= 0) & (v < height)
   index = jnp.where(inside, v * width + u, 0).astype(jnp.int32)
-  return index, inside
+  inside &= usable.reshape(-1)[index]
+  square = jnp.sum(jnp.square(target.reshape(-1, 3)[index] - points[:, None]), axis=-1)
+  best = jnp.argmin(jnp.where(inside, square, jnp.inf), axis=1, keepdims=True)
+  index = jnp.take_along_axis(index, best, axis=1)[:, 0]
+  return index, jnp.any(inside, axis=1)
 
 
 def _to_planes(points, matched, normal, weights):
