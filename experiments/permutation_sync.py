@@ -245,13 +245,13 @@ def evaluate(config: Config, run) -> None:
   )
   run.figure(
     "recall",
-    figures.recall_figure(rows[:8], comparison.METHODS),
+    figures.recall_figure(rows[-8:], comparison.METHODS),
     "Recall by method and set; bars are means, lines standard deviations of problems.",
   )
   run.figure(
     "uncertainty",
     figures.certainty_figure(
-      {str(one["name"]): certainty_of(one) for one in found[:8]}
+      {str(one["name"]): certainty_of(one) for one in found[-8:]}
     ),
     "Certainty against errors: how often a match of some certainty is right, and how "
     "many of the most certain matches are wrong.",
@@ -265,15 +265,20 @@ def evaluate(config: Config, run) -> None:
       )
       break
 
+  swapped = [row for row in rows if "swaps" in row["set"]]
   recalls = {
-    method: [np.mean(row[method]) for row in rows if "swaps" in row["set"]]
+    method: [np.mean(row[method]) for row in swapped]
     for method in comparison.METHODS
-    if method in rows[0]
+    if all(method in row for row in swapped)
   }
-  if recalls["ours"]:
+  if swapped:
     seeds = config.seeds if config.swaps else (config.seed,)
     claims.claim_recall(run, recalls, seeds)
   for row in rows:
+    for method, paper in claims.TABLE_1.get(row["set"], {}).items():
+      if method in row:
+        name = f"{row['set']}: recall of {method}"
+        run.result(name, _mean(row[method]), paper=paper)
     if row["set"].startswith("photographs"):
       photographed = {method: row[method] for method in comparison.METHODS}
       claims.claim_photographs(run, photographed, photograph_seeds(config))

@@ -105,14 +105,30 @@ class Solution(NamedTuple):
   components: chex.Array
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
+  """What one iteration hands to the next.
+
+  Attributes:
+    points: [N, n, n] X.
+    energy: U at X.
+    gradient: [N, n, n] Riemannian gradient.
+    steps: [memory, N, n, n] s, carried to X, the latest last.
+    changes: [memory, N, n, n] y, carried to X.
+    count: how many of them are valid.
+    previous: length at which a step along the gradient begins.
+    energies: U after each iteration.
+    iteration: their number.
+    goes_on: whether there is another one.
+    converged: whether they came to an end by themselves.
+  """
+
   points: chex.Array
   energy: chex.Array
-  gradient: chex.Array  # Riemannian
-  steps: chex.Array  # [memory, N, n, n] s, the latest last
-  changes: chex.Array  # [memory, N, n, n] y
-  count: chex.Array  # of the pairs that are valid
-  previous: chex.Array  # step length of the last iteration
+  gradient: chex.Array
+  steps: chex.Array
+  changes: chex.Array
+  count: chex.Array
+  previous: chex.Array
   energies: chex.Array
   iteration: chex.Array
   goes_on: chex.Array
@@ -188,8 +204,8 @@ def minimize(
   memory = config.memory if memory is None else memory
   state = jax.lax.while_loop(
     lambda state: state.goes_on,
-    lambda state: _iterate(state, problem, config, memory, grows),
-    _start(points, problem, config),
+    lambda state: iterate(state, problem, config, memory, grows),
+    initial_state(points, problem, config),
   )
   last = jnp.minimum(jnp.arange(config.iterations + 1), state.iteration)
   return Minimum(
@@ -202,11 +218,12 @@ def minimize(
   )
 
 
-def _start(points, problem, config):
+def initial_state(points: chex.Array, problem: Problem, config: SolverConfig) -> State:
+  """Returns the state that the iterations of `minimize` begin with."""
   value, euclidean = energy_and_gradient(points, problem)
   gradient = birkhoff.riemannian_gradient(points, euclidean)
   memory = jnp.zeros((config.memory, *points.shape), points.dtype)
-  return _State(
+  return State(
     points=points,
     energy=value,
     gradient=gradient,
@@ -221,7 +238,14 @@ def _start(points, problem, config):
   )
 
 
-def _iterate(state, problem, config, memory, grows):
+def iterate(
+  state: State,
+  problem: Problem,
+  config: SolverConfig,
+  memory: chex.Array,
+  grows: chex.Array,
+) -> State:
+  """Returns the state after one iteration; arguments as of `minimize`."""
   point, gradient = state.points, state.gradient
   direction = -gradient
   if config.memory:
@@ -272,7 +296,7 @@ def _iterate(state, problem, config, memory, grows):
   iteration = state.iteration + 1
   converged = is_last | (accepted & is_flat)
   value = jnp.where(accepted, trial.energy, state.energy)
-  return _State(
+  return State(
     points=jnp.where(accepted, trial.points, point),
     energy=value,
     gradient=jnp.where(accepted, new_gradient, gradient),

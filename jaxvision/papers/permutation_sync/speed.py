@@ -12,7 +12,6 @@ from jaxvision.papers.permutation_sync.problem import Problem
 
 VIEWS, POINTS, DENSITY, RATE = 100, 50, 0.3, 0.15
 DENSITIES = (0.1, 0.3, 0.9)
-_STEPS = 4  # iterations that are timed together
 
 
 def rows(seconds: Callable[[Callable], float]) -> list[dict]:
@@ -24,12 +23,8 @@ def rows(seconds: Callable[[Callable], float]) -> list[dict]:
   found, times, counts = [], [], []
   for density in DENSITIES:
     problem = _problem(density)
-    start = jax.block_until_ready(_start(problem, VIEWS))
-    few, more = (
-      seconds(functools.partial(_iterate, start, problem, count))
-      for count in (_STEPS, 2 * _STEPS)
-    )
-    times.append((more - few) / _STEPS)
+    state = _advance(_begin(_start(problem, VIEWS), problem), problem)
+    times.append(seconds(functools.partial(_advance, state, problem)))
     counts.append(len(problem.edges))
     found.append(
       {
@@ -90,11 +85,14 @@ def _start(problem, num_nodes):
   return 0.5 * maps + 0.5 / maps.shape[-1]
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _iterate(points, problem, count):
-  # Neither tolerance is ever met: all iterations are made.
-  config = solver.SolverConfig(iterations=count, tolerance=-1.0, gradient_tolerance=0.0)
-  return solver.minimize(points, problem, config).points
+@jax.jit
+def _begin(points, problem):
+  return solver.initial_state(points, problem, solver.DEFAULT)
+
+
+@jax.jit
+def _advance(state, problem):
+  return solver.iterate(state, problem, solver.DEFAULT, solver.DEFAULT.memory, True)
 
 
 @functools.partial(jax.jit, static_argnums=3)
