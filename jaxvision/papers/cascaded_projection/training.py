@@ -7,6 +7,7 @@ Networks under compression are without normalisation. The groups of `State.param
   that are trained and those that are not, with "teacher".
 """
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ import optax
 
 from jaxvision.papers.cascaded_projection import losses, network, projection
 from jaxvision.papers.cascaded_projection.links import Link, Tap, final_taps, taps_of
-from jaxvision.train import State, gradient_step
+from jaxvision.train import State, gradient_step, jit_once
 
 Optimizer = optax.GradientTransformation
 
@@ -57,9 +58,14 @@ def classifier_state(
     images: [1, H, W, C], of which only the shape matters.
     optimizer: of its parameters.
   """
-  variables = dict(jax.jit(model.init)(key, images))
+  variables = dict(_initialiser(model)(key, images))
   params = variables.pop("params")
   return State.create(key, params, optimizer, model_state=variables)
+
+
+@functools.cache  # compiled once for all seeds
+def _initialiser(model: nn.Module) -> Callable:
+  return jit_once(model.init)
 
 
 def projection_step(
