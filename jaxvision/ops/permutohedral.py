@@ -95,7 +95,7 @@ def enclose(features: chex.Array, *, blur: bool = False) -> Simplices:
   rank, nearest = rank + turn, nearest.astype(jnp.int32) + turn
   rest = jnp.where(turn != 0, rest - turn, rest) / (d + 1)
 
-  places = jnp.arange(d + 1)[:, None, None]
+  places = jnp.arange(d + 1, dtype=jnp.int32)[:, None, None]
   ordered = jnp.sum(jnp.where(rank == places, rest, 0), axis=1)
   first = 1 + ordered[d] - ordered[0]
   weights = jnp.concatenate([first[None], ordered[-2::-1] - ordered[:0:-1]])
