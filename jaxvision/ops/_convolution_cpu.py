@@ -30,6 +30,7 @@ __all__ = ["correlate", "gather", "spread"]
 
 def correlate(x: chex.Array, kernel: chex.Array, form: Form) -> chex.Array:
   """Returns ∂F/∂y: [B, *form.outputs, O]."""
+  x, form = views.without_crops(x, form)
   if form.groups > 1:
     if form.groups == x.shape[-1] and math.prod(form.window) <= 64:
       return _correlate_depthwise(x, kernel, form)

@@ -58,11 +58,13 @@ def _gather_by_convolution(x: chex.Array, y: chex.Array, form: Form) -> chex.Arr
   XLA's transpose of a convolution is the same in other dimension numbers, which XLA
   maps to Eigen outside of loops only: inside a `scan` it is twenty times slower.
   """
+  seen = dataclasses.replace(form, padding=tuple(views.seen(form.outputs, form)))
+  x, seen = views.without_crops(x, seen)
   kernel = lax.conv_general_dilated(
     jnp.swapaxes(x, 0, -1),
     jnp.moveaxis(y, 0, -2),
     window_strides=form.dilation,
-    padding=views.seen(form.outputs, form),
+    padding=seen.padding,
     rhs_dilation=form.strides,
     dimension_numbers=plain.dimension_numbers(form),
     precision=form.precision,

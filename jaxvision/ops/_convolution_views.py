@@ -84,6 +84,19 @@ def seen(outputs: Sequence[int], form: Form) -> list[tuple[int, int]]:
   ]
 
 
+def without_crops(x: chex.Array, form: Form) -> tuple[chex.Array, Form]:
+  """Applies the padding of a form where some of it is negative.
+
+  XLA's CPU backend reads foreign memory for a window of 1 under such a padding.
+  """
+  if min(map(min, form.padding)) >= 0:
+    return x, form
+  x = pad(x, [(0, 0), *form.padding])
+  return x, dataclasses.replace(
+    form, spatial=x.shape[1:-1], padding=((0, 0),) * len(form.spatial)
+  )
+
+
 def pad(array: chex.Array, amounts: list[tuple[int, int]]) -> chex.Array:
   """Pads the leading axes by zeros, or crops where an amount is negative."""
   amounts = [*amounts, *[(0, 0)] * (array.ndim - len(amounts))]

@@ -53,10 +53,12 @@ def _replicas():
 def replicate(tree: Any) -> Any:
   """Returns a copy of `tree` on every device of this process.
 
-  It is a copy even on a single device, because the loop donates it: the caller's
-  arrays stay valid.
+  It is a copy on every device, because the loop donates it: the caller's arrays stay
+  valid.
   """
-  return jax.device_put(tree, _local_sharding(PartitionSpec()), may_alias=False)
+  # Copied to one device first: the replicas on several would share its own arrays.
+  tree = jax.device_put(tree, jax.local_devices()[0], may_alias=False)
+  return jax.device_put(tree, _local_sharding(PartitionSpec()))
 
 
 def unreplicate(tree: Any) -> Any:

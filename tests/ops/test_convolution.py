@@ -123,6 +123,22 @@ class ConvTest(chex.TestCase):
       scale = np.max(np.abs(theirs_))
       np.testing.assert_allclose(ours_, theirs_, atol=1e-5 * scale, rtol=0)
 
+  @parameterized.parameters((2, -1), (-3, 1), (-2, -2))
+  def test_cropping_by_negative_padding(self, low, high):
+    # lax's own is wrong here: XLA's CPU backend reads foreign memory.
+    x, kernel = arrays((2, 9, 3), (1, 3, 32))
+
+    def expected(x, kernel):
+      zero = jnp.zeros(())
+      return jax.lax.pad(x, zero, [(0, 0, 0), (low, high, 0), (0, 0, 0)]) @ kernel[0]
+
+    y, pull = jax.vjp(lambda *both: conv(*both, padding=[(low, high)]), x, kernel)
+    expected_y, expected_pull = jax.vjp(expected, x, kernel)
+    chex.assert_trees_all_close(y, expected_y, rtol=1e-5)
+    chex.assert_trees_all_close(
+      jax.jit(pull)(y), expected_pull(expected_y), rtol=1e-5, atol=1e-5
+    )
+
   @parameterized.parameters("reflect", "symmetric", "replicate", "circular")
   def test_edge_modes_are_those_of_numpy(self, mode):
     x, kernel = arrays((1, 5, 6, 2), (3, 5, 2, 3))

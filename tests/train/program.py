@@ -69,7 +69,7 @@ def train(workdir, fault=None, at=None):
   state, step = tiny.make(normalize=True, ema_decay=0.9)
   run = tiny.Run(workdir)
   run.log = functools.partial(print, flush=True)
-  return fit(
+  last = fit(
     run,
     "stage",
     state,
@@ -80,6 +80,8 @@ def train(workdir, fault=None, at=None):
     evaluate=lambda state: {"process": jax.process_index()},
     best=("process", "lower"),
   )
+  jax.block_until_ready(state.params)  # fails if the loop had consumed the caller's
+  return last
 
 
 if __name__ == "__main__":
