@@ -23,7 +23,6 @@ import functools
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -52,9 +51,14 @@ from jaxvision.train import Stage, State, fit, launcher, restore
 CITATION = "J. T. Barron, A General and Adaptive Robust Loss Function, CVPR 2019"
 
 
+PARTS = ("solvers", "autoencoders", "depth")
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
   """Every number of the paper's experiments and of those that stand in for them."""
+
+  parts: tuple[str, ...] = PARTS  # which are trained and measured
 
   # Autoencoders (Section 3.1).
   images: Literal["patches", "celeba"] = "celeba"
@@ -141,6 +145,7 @@ _DEMO = Config(
 PRESETS = {
   "smoke": dataclasses.replace(
     _DEMO,
+    parts=("autoencoders",),
     vae_size=4,
     vae_depth=2,
     vae_latents=2,
@@ -314,25 +319,39 @@ def video_source(config: Config, split: str, data_dir) -> pipeline.Source:
 
 def train(config: Config, run) -> None:
   """Trains every autoencoder and every depth network."""
-  images = image_source(config, "train", run.data_dir)
-  step = stages(config)["vae"].step
+  for part in config.parts:
+    if part not in PARTS:
+      raise UserError(f"--config.parts: {part!r} is none of {', '.join(PARTS)}")
+  if "autoencoders" in config.parts:
+    train_autoencoders(config, run)
+  if "depth" in config.parts:
+    train_depths(config, run)
+
+
+def train_autoencoders(config: Config, run) -> None:
+  """Trains an autoencoder for each likelihood, and one for --config.loss."""
+  source = image_source(config, "train", run.data_dir)
+  learn = functools.partial(
+    learn_from, config, run, source, config.vae_batch, config.vae_steps
+  )
   for name, distribution, representation, seed in vae_runs(config):
     state = vae_state(config, distribution, representation, seed)
-    learn(config, run, name, state, step, images, config.vae_batch, config.vae_steps)
+    learn(name, state, stages(config)["vae"].step)
   if config.loss != "none":
     state = quick_init(config, "vae_loss")(jax.random.key(config.seed))
-    step = stages(config)["vae_loss"].step
-    name = f"vae_loss-{config.loss}"
-    learn(config, run, name, state, step, images, config.vae_batch, config.vae_steps)
+    learn(f"vae_loss-{config.loss}", state, stages(config)["vae_loss"].step)
 
-  video = video_source(config, "train", run.data_dir)
-  step = stages(config)["depth"].step
+
+def train_depths(config: Config, run) -> None:
+  """Trains a depth network for each photometric loss."""
+  source = video_source(config, "train", run.data_dir)
   for name, variant, seed in depth_runs(config):
-    state = depth_state(config, variant, seed)
-    learn(config, run, name, state, step, video, config.depth_batch, config.depth_steps)
+    state, step = depth_state(config, variant, seed), stages(config)["depth"].step
+    batch, steps = config.depth_batch, config.depth_steps
+    learn_from(config, run, source, batch, steps, name, state, step)
 
 
-def learn(config, run, name, state, step, source, batch, steps) -> None:
+def learn_from(config, run, source, batch, steps, name, state, step) -> None:
   """Trains one network on batches of a source, the same for all that are compared."""
   batches = pipeline.batches(source, batch_size=batch, seed=config.seed)
   every = config.checkpoint_every
@@ -341,12 +360,15 @@ def learn(config, run, name, state, step, source, batch, steps) -> None:
 
 def evaluate(config: Config, run) -> None:
   """Measures everything and makes the paper's comparisons again."""
-  measure_without_networks(config, run)
-  measure_autoencoders(config, run)
-  measure_depths(config, run)
+  if "solvers" in config.parts:
+    measure_solvers(config, run)
+  if "autoencoders" in config.parts:
+    measure_autoencoders(config, run)
+  if "depth" in config.parts:
+    measure_depths(config, run)
 
 
-def measure_without_networks(config: Config, run) -> None:
+def measure_solvers(config: Config, run) -> None:
   """Sampling, regression, densities, registration and clustering: C1 to C5."""
   run.figure("losses", figures.losses(), "The loss, and how much it trusts a residual.")
 
@@ -373,7 +395,7 @@ def measure_without_networks(config: Config, run) -> None:
   maps = {name: density.shape_and_scale(d, rule) for name, d in adaptive.items()}
   run.figure(
     "alphas",
-    figures.shape_maps(maps, rule.bounds.alpha_high),
+    figures.shape_maps(maps),
     "What the loss learns of photographs: shape α and scale c of every coefficient.",
   )
 
@@ -413,45 +435,23 @@ def density_rule(config: Config) -> density.Fit:
 def measure_autoencoders(config: Config, run) -> None:
   """Table 1: the evidence lower bound under every likelihood."""
   images = image_source(config, "validation", run.data_dir)
-  forward = jax.jit(stages(config)["vae"].forward)
-  network = autoencoder(config)
-  reconstruct = jax.jit(
-    lambda params, images: network.apply(
-      {"params": params}, images, method="reconstruct"
-    )
-  )
-  sample = jax.jit(
-    lambda params: network.apply(
-      {"params": params}, jax.random.key(config.seed), 8, method="sample"
-    )
-  )
+  judge = evaluation.Autoencoders(autoencoder(config), stages(config)["vae"].forward)
   shown = np.stack([images[i]["image"] for i in range(min(8, len(images)))])
   rows, reconstructions, samples, maps = [], {}, {}, {}
   for name, distribution, representation, seed in vae_runs(config):
     # Any state of this structure will do.
     state = restore(run, name, vae_state(config, distribution, representation, 0))
-    elbo = evaluation.mean_over_batches(
-      lambda batch, state=state: forward(state, batch)["elbo"],
-      judged_batches(images, config.vae_batch),
-    )
-    rows.append(
-      {
-        "representation": representation,
-        "distribution": distribution,
-        "seed": seed,
-        "elbo": elbo,
-      }
-    )
+    elbo = judge.elbo(state, judged_batches(images, config.vae_batch))
+    row = {"representation": representation, "distribution": distribution}
+    rows.append(row | {"seed": seed, "elbo": elbo})
     if seed != config.seeds[0]:
       continue
     if representation == "wavelets":
       title = TITLES[distribution]
-      reconstructions[title] = np.asarray(reconstruct(state.params, shown))
-      samples[title] = np.asarray(sample(state.params))
+      reconstructions[title] = judge.reconstruct(state.params, shown)
+      samples[title] = judge.sample(state.params, jax.random.key(config.seed))
     if distribution == "adaptive":
-      maps[representation] = network.apply(
-        {"params": state.params}, method="shape_and_scale"
-      )
+      maps[representation] = judge.shape_and_scale(state.params)
   claims.claim_autoencoders(run, rows)
   run.figure(
     "autoencoders",
@@ -460,7 +460,7 @@ def measure_autoencoders(config: Config, run) -> None:
   )
   run.figure(
     "vae_alphas",
-    figures.shape_maps(maps, Bounds().alpha_high),
+    figures.shape_maps(maps),
     "α and scale that the autoencoders learned for what they leave unexplained.",
   )
   if config.loss != "none":
@@ -471,19 +471,12 @@ def measure_loss(config: Config, run, images: pipeline.Source, shown) -> None:
   """The autoencoder that --config.loss asks for: how well it reconstructs."""
   state = quick_init(config, "vae_loss")(jax.random.key(0))
   state = restore(run, f"vae_loss-{config.loss}", state)
-  network = autoencoder(config, config.loss)
-
-  @jax.jit
-  def reconstruct(images):
-    return network.apply({"params": state.params}, images, method="reconstruct")
-
-  def error(batch):
-    difference = reconstruct(batch["image"]) - batch["image"]
-    return jnp.mean(jnp.abs(difference), axis=(1, 2, 3))
-
-  mean = evaluation.mean_over_batches(error, judged_batches(images, config.vae_batch))
-  run.result(f"VAE with --config.loss={config.loss}: mean absolute error", mean)
-  rows = np.concatenate([*shown], axis=1), np.concatenate([*reconstruct(shown)], axis=1)
+  forward = stages(config)["vae_loss"].forward
+  judge = evaluation.Autoencoders(autoencoder(config, config.loss), forward)
+  error = judge.mean_error(state.params, judged_batches(images, config.vae_batch))
+  run.result(f"VAE with --config.loss={config.loss}: mean absolute error", error)
+  found = judge.reconstruct(state.params, shown)
+  rows = [np.concatenate([*row], axis=1) for row in (shown, found)]
   run.picture("loss", np.concatenate(rows), f"Images, and what {config.loss} makes.")
 
 
@@ -534,46 +527,14 @@ def predict(config: Config, run, inputs) -> None:
   with log-likelihoods, and NAME_alpha.png and NAME_scale.png, the learned shape and
   scale of every coefficient of its patches (black 0, white 3, or the largest scale).
   """
-  kind = prediction.kind_of(inputs)
-  if kind == "clouds":
-    found = prediction.register(*inputs)
-    points = found.pop("points")
-    if run.is_main:
-      names = ("x", "y", "z", "weight")
-      prediction.write_table(run.out / "registered.csv", names, points)
-      prediction.write_json(run.out / "registration.json", found)
-    verdict = "registered" if found["is_valid"] else "NOT determined by these pairs"
-    run.log(f"{verdict}: {found['inliers']} of {len(points)} pairs agree")
-  elif kind == "line":
-    line = prediction.fit_line(inputs[0])
-    if run.is_main:
-      prediction.write_json(run.out / "line.json", line)
-    run.log(f"y = {line['slope']:.6g} x + {line['offset']:.6g}")
-  else:
-    predict_images(config, run, inputs)
-
-
-def predict_images(config: Config, run, inputs) -> None:
-  """Writes the α and scale maps of each photograph's patches."""
-  rule = density_rule(config)
-  # All are read before anything is written.
-  patches = [
-    prediction.photograph_patches(path, config.density_size, config.density_judged)
-    for path in inputs
-  ]
-  for path, found in zip(inputs, patches, strict=True):
-    summary, alpha, scale = prediction.fit_patches(
-      found, config.predict_representation, rule
-    )
-    if run.is_main:
-      prediction.write_json(run.out / f"{path.stem}.json", summary)
-      highest = rule.bounds.alpha_high
-      prediction.write_map(run.out / f"{path.stem}_alpha.png", alpha, highest)
-      prediction.write_map(run.out / f"{path.stem}_scale.png", scale, scale.max())
-    run.log(
-      f"{path}: {summary['log_likelihood']:.0f} nats a patch, "
-      f"{summary['normal_log_likelihood']:.0f} under the normal density"
-    )
+  prediction.predict(
+    run,
+    inputs,
+    config.predict_representation,
+    density_rule(config),
+    size=config.density_size,
+    count=config.density_judged,
+  )
 
 
 if __name__ == "__main__":

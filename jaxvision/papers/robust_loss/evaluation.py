@@ -16,8 +16,10 @@ from jaxvision.papers.robust_loss import (
   registration,
   regression,
   sampling,
+  vae,
 )
 from jaxvision.papers.robust_loss.likelihoods import DISTRIBUTIONS, REPRESENTATIONS
+from jaxvision.train import State
 
 SAMPLED_ALPHAS = (0.0, 0.5, 1.0, 2.0, 4.0)
 OUTLIERS, NOISES = (0.5, 0.8), (0.0, 0.0025, 0.005)
@@ -32,15 +34,12 @@ CLUSTER_ALPHAS = (1.0, 0.0, -0.5, -1.0, -2.0, -8.0)
 
 def regression_errors(seeds: Sequence[int]) -> dict[str, np.ndarray]:
   """Returns the lines' root mean square errors, [seeds] for each loss."""
-  x, y = jax.vmap(regression.points)(_keys(seeds))
-  return {
-    loss: np.asarray(_line_errors(x, y, loss)) for loss in reversed(regression.LOSSES)
-  }
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _line_errors(x, y, loss):
-  return jax.vmap(lambda x, y: regression.rmse(regression.fit(x, y, loss)))(x, y)
+  errors = {loss: [] for loss in reversed(regression.LOSSES)}
+  for seed in seeds:
+    x, y = regression.points(jax.random.key(seed))
+    for loss, found in errors.items():
+      found.append(regression.rmse(regression.fit(x, y, loss)))
+  return {loss: np.array(found) for loss, found in errors.items()}
 
 
 def sampling_distances(seeds: Sequence[int], count: int) -> list[dict]:
@@ -176,15 +175,56 @@ def kmeans_scores(
   ]
 
 
-def mean_over_batches(
-  measure: Callable[[dict], chex.Array], batches: Iterable[dict]
-) -> float:
-  """Returns the mean of [B] numbers of each batch, over all examples."""
+class Autoencoders:
+  """What autoencoders of one architecture are asked, compiled once for all.
+
+  Args:
+    network: their architecture.
+    forward: (state, batch) -> {"elbo": [B], ...}, of its stage.
+  """
+
+  def __init__(self, network: vae.VAE, forward: Callable):
+    self._forward = jax.jit(forward)
+
+    def method(name):
+      return jax.jit(
+        lambda params, *arguments: network.apply(
+          {"params": params}, *arguments, method=name
+        )
+      )
+
+    self._reconstruct = method("reconstruct")
+    self._sample = jax.jit(
+      lambda params, key: network.apply({"params": params}, key, 8, method="sample")
+    )
+    self.shape_and_scale = method("shape_and_scale")
+
+  def elbo(self, state: State, batches: Iterable[dict]) -> float:
+    """Returns the mean evidence lower bound of all images of some batches, in nats."""
+    return _mean(self._forward(state, batch)["elbo"] for batch in batches)
+
+  def mean_error(self, params: dict, batches: Iterable[dict]) -> float:
+    """Returns the mean absolute error of reconstructed images."""
+    return _mean(
+      np.abs(self.reconstruct(params, batch["image"]) - batch["image"])
+      for batch in batches
+    )
+
+  def reconstruct(self, params: dict, images: chex.Array) -> np.ndarray:
+    """Returns mean images [B, S, S, 3] of images' codes."""
+    return np.asarray(self._reconstruct(params, images))
+
+  def sample(self, params: dict, key: chex.PRNGKey) -> np.ndarray:
+    """Returns mean images [8, S, S, 3] of codes from the prior."""
+    return np.asarray(self._sample(params, key))
+
+
+def _mean(arrays):
+  """Returns the mean of all elements of arrays of different sizes."""
   total, count = 0.0, 0
-  for batch in batches:
-    values = np.asarray(measure(batch), np.float64)
-    total, count = total + values.sum(), count + values.size
-  return total / count
+  for values in arrays:
+    total, count = total + np.sum(values, dtype=np.float64), count + values.size
+  return float(total / count)
 
 
 def _keys(seeds):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,18 +20,19 @@ def losses():
   from matplotlib import pyplot as plt
 
   figure, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
-  x = jnp.linspace(-6.0, 6.0, 481)
+  x = np.linspace(-6.0, 6.0, 481, dtype=np.float32)
+  loss, weight = jax.jit(robust.loss), jax.jit(robust.weight)
   colors = plt.cm.plasma(np.linspace(0.0, 0.85, len(_ALPHAS)))
   for alpha, color in zip(_ALPHAS, colors, strict=True):
     label = f"α = {alpha:g}".replace("-inf", "-∞")
-    axes[0].plot(x, robust.loss(x, alpha, 1.0), color=color, label=label)
-    axes[1].plot(x, robust.weight(x, alpha, 1.0), color=color)
+    axes[0].plot(x, loss(x, alpha, 1.0), color=color, label=label)
+    axes[1].plot(x, weight(x, alpha, 1.0), color=color)
   axes[0].set(ylim=(0, 5), title="loss ρ(x, α, 1)", xlabel="x / c")
   axes[0].legend(loc="upper center", fontsize=8)
   axes[1].set(title="weight of a residual", xlabel="x / c")
-  alphas = jnp.linspace(-8.0, 2.0, 201)
-  surface = robust.loss(jnp.tile(x, (201, 1)), alphas[:, None], 1.0)
-  shown = axes[2].contourf(x, alphas, jnp.minimum(surface, 6.0), 24, cmap="viridis")
+  alphas = np.linspace(-8.0, 2.0, 201, dtype=np.float32)
+  surface = loss(np.tile(x, (201, 1)), alphas[:, None], 1.0)
+  shown = axes[2].contourf(x, alphas, np.minimum(surface, 6.0), 24, cmap="viridis")
   axes[2].set(title="loss over shape (cut at 6)", xlabel="x / c", ylabel="α")
   figure.colorbar(shown, ax=axes[2])
   for axis in axes[:2]:
@@ -38,12 +40,11 @@ def losses():
   return figure
 
 
-def shape_maps(maps: Mapping[str, tuple[chex.Array, chex.Array]], highest: float):
+def shape_maps(maps: Mapping[str, tuple[chex.Array, chex.Array]]):
   """Returns a figure of the learned α and c of every coefficient.
 
   Args:
     maps: {representation: (α, c)}, [H, W, 3] each.
-    highest: α that is drawn brightest.
   """
   from matplotlib import pyplot as plt
 
@@ -52,6 +53,8 @@ def shape_maps(maps: Mapping[str, tuple[chex.Array, chex.Array]], highest: float
   )
   for row, (representation, (alpha, scale)) in zip(axes, maps.items(), strict=True):
     logs = np.log10(np.asarray(scale))
+    # Each row has its own colours: wavelets have small α, pixels large ones.
+    highest = np.ceil(10 * np.max(alpha)) / 10
     row[0].set_ylabel(TITLES[representation])
     for channel, name in enumerate(_CHANNELS[representation]):
       shapes = row[channel].imshow(
@@ -94,23 +97,30 @@ def registrations(key: chex.PRNGKey, count: int):
   """Returns a figure of one cloud before and after registration, 80 % outliers."""
   from matplotlib import pyplot as plt
 
-  pairs = data.registration(key, outliers=0.8, noise=0.0025, count=count)
-  poses = {
-    "before: red lines join the pairs": jnp.eye(4),
-    "least squares": _register(pairs, registration.fixed(2.0)),
-    "FGR: scale annealed": _register(pairs, registration.scale_annealed()),
-    "shape annealed": _register(pairs, registration.shape_annealed()),
+  pairs = jax.jit(data.registration, static_argnames="count")(
+    key, outliers=0.8, noise=0.0025, count=count
+  )
+  solve, move = jax.jit(registration.solve), jax.jit(rigid.apply)
+  schedules = {
+    "least squares": registration.fixed(2.0),
+    "FGR: scale annealed": registration.scale_annealed(),
+    "shape annealed": registration.shape_annealed(),
   }
+  poses = {"before: red lines join the pairs": jnp.eye(4)} | {
+    title: solve(pairs.source, pairs.target, schedule).transform
+    for title, schedule in schedules.items()
+  }
+  pairs = jax.device_get(pairs)
   figure, axes = plt.subplots(
     1, 4, figsize=(14, 3.9), layout="constrained", sharex=True, sharey=True
   )
   for axis, (title, pose) in zip(axes, poses.items(), strict=True):
-    moved = rigid.apply(pose, pairs.source)
+    moved = np.asarray(move(pose, pairs.source))
     if axis is axes[0]:
       for one, other in zip(moved[:60], pairs.target[:60], strict=True):
         axis.plot(*zip(one[:2], other[:2], strict=True), color="#b42318", lw=0.4)
     else:
-      error = registration.rmse(pose, pairs.source, pairs.truth)
+      error = np.sqrt(np.mean(np.sum(np.square(moved - pairs.truth), axis=1)))
       title += f"\nerror {error:.4f}"
     axis.plot(*pairs.truth.T[:2], ".", color="#1f6feb", markersize=4, label="target")
     axis.plot(*moved.T[:2], ".", color="#e8590c", markersize=2, label="source")
@@ -173,12 +183,13 @@ def autoencoders(
   rows = [("images", images)]
   rows += [(f"{title}", found) for title, found in reconstructions.items()]
   rows += [(f"{title},\nfrom the prior", found) for title, found in samples.items()]
-  figure, axes = plt.subplots(len(rows), 1, figsize=(9, 1.15 * len(rows)))
+  figure, axes = plt.subplots(len(rows), 1, figsize=(9, 0.98 * len(rows)))
   for axis, (title, found) in zip(axes, rows, strict=True):
-    axis.imshow(np.clip(np.concatenate(found, axis=1), 0, 1))
+    framed = np.pad(found, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0)
+    axis.imshow(np.clip(np.concatenate(framed, axis=1), 0, 1))
     axis.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
   _without_ticks(axes)
-  figure.subplots_adjust(hspace=0.06, left=0.2, right=0.99, top=0.99, bottom=0.01)
+  figure.subplots_adjust(hspace=0.04, left=0.2, right=0.99, top=0.99, bottom=0.01)
   return figure
 
 
@@ -210,10 +221,6 @@ def depths(images: np.ndarray, truth: np.ndarray, guesses: Mapping[str, np.ndarr
       axes[row, column].imshow(near, vmin=0, vmax=np.max(1 / truth[row]), cmap="magma")
   _without_ticks(axes)
   return figure
-
-
-def _register(pairs, schedule):
-  return registration.solve(pairs.source, pairs.target, schedule).transform
 
 
 def _without_ticks(axes: Sequence) -> None:

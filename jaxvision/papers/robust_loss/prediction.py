@@ -25,6 +25,59 @@ _TABLES = (".csv", ".txt", ".xyz")
 _POINTS = (*_MESHES, *_TABLES, ".pcd", ".npy")
 
 
+def predict(
+  run,
+  paths: Sequence[epath.PathLike],
+  representation: str,
+  rule: density.Fit,
+  *,
+  size: int = 32,
+  count: int = 1000,
+) -> None:
+  """Fits what the files hold and writes the outcome into `run.out`.
+
+  Args:
+    run: jaxvision.train.run.Run.
+    paths: the user's files, see above.
+    representation: of photographs' patches, a key of REPRESENTATIONS.
+    rule: how the densities of patches are fitted.
+    size: of the patches.
+    count: number of patches of each photograph.
+
+  Raises:
+    UserError: a bad file; nothing has been written then.
+  """
+  kind = kind_of(paths)
+  if kind == "clouds":
+    found = register(*paths)
+    points = found.pop("points")
+    if run.is_main:
+      write_table(run.out / "registered.csv", ("x", "y", "z", "weight"), points)
+      write_json(run.out / "registration.json", found)
+    verdict = "registered" if found["is_valid"] else "NOT determined by these pairs"
+    run.log(f"{verdict}: {found['inliers']} of {len(points)} pairs agree")
+  elif kind == "line":
+    line = fit_line(paths[0])
+    if run.is_main:
+      write_json(run.out / "line.json", line)
+    run.log(f"y = {line['slope']:.6g} x + {line['offset']:.6g}")
+  else:
+    # All are read before anything is written.
+    patches = [photograph_patches(path, size, count) for path in paths]
+    for path, of_photograph in zip(paths, patches, strict=True):
+      summary, alpha, scale = fit_patches(of_photograph, representation, rule)
+      if run.is_main:
+        name = pathlib.PurePath(path).stem
+        write_json(run.out / f"{name}.json", summary)
+        highest = rule.bounds.alpha_high
+        write_map(run.out / f"{name}_alpha.png", alpha, highest)
+        write_map(run.out / f"{name}_scale.png", scale, scale.max())
+      run.log(
+        f"{path}: {summary['log_likelihood']:.0f} nats a patch, "
+        f"{summary['normal_log_likelihood']:.0f} under the normal density"
+      )
+
+
 def kind_of(paths: Sequence[epath.PathLike]) -> str:
   """Returns "images", "clouds" or "line": what can be done with these files.
 

@@ -32,6 +32,7 @@ class Line(NamedTuple):
   scale: chex.Array
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def points(key: chex.PRNGKey, count: int = 50) -> tuple[chex.Array, chex.Array]:
   """Returns x and y [count] of the authors' example.
 
@@ -97,6 +98,7 @@ def fit(
 
 def rmse(line: Line) -> chex.Array:
   """Returns how far a line is from the true one on [0, 1], root mean square."""
-  x = jnp.linspace(0.0, 1.0, 101)
-  error = (line.slope - SLOPE) * x + line.offset - OFFSET
-  return jnp.sqrt(jnp.mean(jnp.square(error)))
+  # The integral of a quadratic, through its values at the ends.
+  start = line.offset - OFFSET
+  end = line.slope - SLOPE + start
+  return jnp.sqrt((start * start + start * end + end * end) / 3)

@@ -1,12 +1,18 @@
 """Does the sampler draw from the density? (C5)"""
 
+import functools
+
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.ops import robust
 
+_nll = jax.jit(robust.nll)
 
+
+@functools.cache
 def distribution_function(alpha: float) -> tuple[np.ndarray, np.ndarray]:
   """Returns points x > 0 and the probability of a residual in [-x, x], at scale 1.
 
@@ -17,7 +23,7 @@ def distribution_function(alpha: float) -> tuple[np.ndarray, np.ndarray]:
   """
   log_x = np.linspace(-14.0, 32.0, 40_001)
   x = np.exp(log_x)
-  density = 2 * np.exp(-np.asarray(robust.nll(jnp.array(x), alpha, 1.0), np.float64))
+  density = 2 * np.exp(-np.asarray(_nll(jnp.array(x, float), alpha, 1.0), np.float64))
   mass = 0.5 * (density[1:] * x[1:] + density[:-1] * x[:-1]) * np.diff(log_x)
   first = density[0] * x[0]  # the density is flat below the first point
   return x, np.concatenate([[first], first + np.cumsum(mass)])
