@@ -71,7 +71,7 @@ class Config:
   stage_ratios: tuple[float, ...] = ()
 
   # Projections.
-  mode: Literal["simultaneous", "layerwise"] = "simultaneous"
+  mode: Literal["simultaneous", "layerwise"] = "simultaneous"  # or one after another
   starts: tuple[str, ...] = ("random",)  # of the proxies: random, pca
   gamma: float = 1.0
   project_steps: int = 3910
@@ -252,6 +252,7 @@ def stages(config: Config) -> dict[str, Stage]:
     ratios,
     data.SOURCES[config.source].shape,
     config.batch,
+    one_by_one=config.mode == "layerwise",
     optimizers=functools.partial(optimizer, config),
     steps=functools.partial(step_of, config, name),
   )
@@ -341,6 +342,7 @@ def compressed_networks(config: Config, examples, advance: Advance):
         compressor = compressor_of(own, name, teacher, label, ratios, seed, advance)
         networks = compressor.every_way(
           images,
+          one_by_one=own.mode == "layerwise",
           starts=own.starts,
           relaxed=own.relaxed,
           finetune=own.finetune_steps > 0,
@@ -364,7 +366,8 @@ def swept_networks(config: Config, examples, advance: Advance):
   for ratio in config.sweep_ratios:
     ratios, label = dict.fromkeys(producers, ratio), f"{ratio:g}"
     compressor = compressor_of(config, name, teacher, label, ratios, seed, advance)
-    networks = {"CaP": compressor.bake(compressor.projections())}
+    learned = compressor.projections(one_by_one=config.mode == "layerwise")
+    networks = {"CaP": compressor.bake(learned)}
     networks |= compressor.unlearned_ways(images)
     yield ratio, teacher, compressor, networks, compressor.projections("alone")
 

@@ -65,7 +65,11 @@ class Compressor:
     )
 
   def projections(
-    self, kind: str = "project", images: chex.Array | None = None
+    self,
+    kind: str = "project",
+    images: chex.Array | None = None,
+    *,
+    one_by_one: bool = False,
   ) -> dict[str, chex.Array]:
     """Returns learned projections.
 
@@ -75,14 +79,22 @@ class Compressor:
     Args:
       kind: "project", or "alone" for every layer alone.
       images: start from the PCA of these instead of at random.
+      one_by_one: whether every projection has a stage of its own, in the otherwise
+        uncompressed network.
 
     Source: Section 3.4 for residual networks.
     """
     starts = self.random() if images is None else self.principal(images)
     name = "random" if images is None else "pca"
+    if one_by_one:
+      turns = {link.producer.replace("/", "_"): (link,) for link in self.links}
+    else:
+      turns = {
+        f"round{number}": tuple(link for link in self.links if link.round == number)
+        for number in sorted({link.round for link in self.links})
+      }
     learned, student = {}, self._teacher
-    for turn in sorted({link.round for link in self.links}):
-      mine = tuple(link for link in self.links if link.round == turn)
+    for turn, mine in turns.items():
       state = training.projection_state(
         jax.random.key(self._seed),
         {link.producer: starts[link.producer] for link in mine},
@@ -90,9 +102,10 @@ class Compressor:
         self._teacher,
         self._optimizers(kind),
       )
-      state = self._learn(kind, f"{name}-round{turn}" if turn else name, state, mine)
+      state = self._learn(kind, f"{name}-{turn}", state, mine)
       found = projection.project(state.params["proxies"])
-      student = projection.bake(student, mine, found)
+      if not one_by_one:
+        student = projection.bake(student, mine, found)
       learned |= found
     return learned
 
@@ -133,6 +146,7 @@ class Compressor:
     self,
     images: chex.Array,
     *,
+    one_by_one: bool,
     starts: Sequence[str],
     relaxed: Sequence[str],
     finetune: bool,
@@ -142,14 +156,17 @@ class Compressor:
 
     Args:
       images: that PCA is taken over.
+      one_by_one: see `projections`.
       starts: of learned projections, "random" and maybe "pca".
       relaxed: the methods that are relaxed too.
       finetune: whether the relaxed CaP is fine-tuned too.
       scratch: whether the same widths are trained from scratch too.
     """
-    networks = {"CaP": self.bake(self.projections())}
+    learned = self.projections(one_by_one=one_by_one)
+    networks = {"CaP": self.bake(learned)}
     if "pca" in starts:
-      networks["CaP, PCA start"] = self.bake(self.projections(images=images))
+      learned = self.projections(images=images, one_by_one=one_by_one)
+      networks["CaP, PCA start"] = self.bake(learned)
     networks |= self.unlearned_ways(images)
     for way in relaxed:
       networks[f"{way} + relaxation"] = self.train_kernels("relax", way, networks[way])

@@ -22,6 +22,7 @@ def stages(
   image_shape: Sequence[int],
   batch_size: int,
   *,
+  one_by_one: bool,
   optimizers: Callable[[str], optax.GradientTransformation],
   steps: Callable[[str, tuple[Link, ...]], Callable],
 ) -> dict[str, Stage]:
@@ -29,15 +30,18 @@ def stages(
 
   Args:
     trained: the network as it is trained, perhaps with normalisation.
-    chosen: the links to compress; "project" is their first round.
+    chosen: the links to compress.
     ratios: share of the channels that stays, by producer.
     image_shape: (H, W, C).
     batch_size: images of the global batch.
+    one_by_one: whether "project" learns the first projection only, or those of the
+      first round.
     optimizers: of each kind.
     steps: (kind, links) -> training step.
   """
   model = trained.clone(norm=False)
   first = tuple(link for link in chosen if link.round == 0)
+  first = first[:1] if one_by_one else first
   images = jnp.zeros((1, *image_shape))
 
   def networks_of(key):
