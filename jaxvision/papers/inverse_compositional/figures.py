@@ -90,7 +90,8 @@ def residual_figure(
     axis.set_yticks([])
   bar = figure.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, pad=0.01)
   bar.ax.tick_params(labelsize=7)
-  bar.set_label("second view, warped, minus first: luminance", fontsize=7)
+  label = "second view, warped, minus first: luminance"
+  bar.set_label(label if len(rows) > 2 else "luminance", fontsize=7)
   return figure
 
 

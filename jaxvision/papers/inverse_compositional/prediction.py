@@ -177,7 +177,7 @@ def align(
         shown=float(shown.mean()),
         before=before,
         after=after,
-        residuals=residuals,
+        residuals=np.where(shown, residuals, np.nan),
         pictures=(pair["image0"], pair["image1"], warped[1]),
       )
     )
