@@ -81,12 +81,12 @@ class Compressor:
       images: start from the PCA of these instead of at random.
       one_by_one: whether every projection has a stage of its own, in the otherwise
         uncompressed network.
-
-    Source: Section 3.4 for residual networks.
     """
     starts = self.random() if images is None else self.principal(images)
     name = "random" if images is None else "pca"
-    if one_by_one:
+    if kind == "alone":
+      turns = {"all": self.links}
+    elif one_by_one:
       turns = {link.producer.replace("/", "_"): (link,) for link in self.links}
     else:
       turns = {

@@ -47,7 +47,7 @@ def project(proxies: Mapping[str, chex.Array]) -> dict[str, chex.Array]:
   Args:
     proxies: X_i [c, r] by layer.
 
-  Source: Section 3.2, "Proxy Matrix Projection".
+  Source: the paper's PMaP, proxy matrix projection.
   """
   by_shape: dict[tuple[int, ...], list[str]] = {}
   for name, proxy in proxies.items():
