@@ -5,6 +5,7 @@ import json
 import pathlib
 import tempfile
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +30,7 @@ from jaxvision.papers.cascaded_projection import (
   training,
 )
 from jaxvision.papers.cascaded_projection import published as paper_published
+from jaxvision.papers.cascaded_projection.compression import Compressor
 from jaxvision.train import fit, restore
 from jaxvision.train.run import Run
 
@@ -72,6 +74,89 @@ def projection_step(mode="simultaneous", gamma=1.0, rescale_every=0):
     MODEL, LINKS, SGD, mode=mode, gamma=gamma, rescale_every=rescale_every
   )
   return step, jax.jit(step)
+
+
+class CompressorTest(absltest.TestCase):
+  """The order of stages, with a learner that leaves every state as it is."""
+
+  def compressor(self, model, calls):
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(
+      lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32),
+      network.shapes_of(model, (4, 4, 1))["params"],
+    )
+    every = links.links_of(model)
+
+    def learn(kind, name, state, chosen):
+      calls.append((kind, name, state, tuple(link.producer for link in chosen)))
+      return state
+
+    ratios = {link.producer: 0.5 for link in every}
+    return params, Compressor(
+      model, params, every, ratios, seed=0, optimizers=lambda _: SGD, learn=learn
+    )
+
+  def test_bottlenecks_take_two_rounds(self):
+    calls = []
+    model = ResNet(3, "bottleneck", (1, 1), (4, 2), "cifar", norm=False)
+    _, compressor = self.compressor(model, calls)
+    learned = compressor.projections()
+    self.assertEqual(
+      [(kind, name, chosen) for kind, name, _, chosen in calls],
+      [
+        ("project", "random-round0", ("layer1_0/conv1", "layer2_0/conv1")),
+        ("project", "random-round1", ("layer1_0/conv2", "layer2_0/conv2")),
+      ],
+    )
+    kernels = [
+      state.params["student"]["layer1_0"]["conv2"]["kernel"].shape
+      for _, _, state, _ in calls
+    ]
+    self.assertEqual(kernels, [(3, 3, 4, 4), (3, 3, 2, 4)])
+    baked = compressor.bake(learned)["layer1_0"]["conv2"]["kernel"]
+    self.assertEqual(baked.shape, (3, 3, 2, 2))
+
+  def test_layer_by_layer_the_rest_is_uncompressed(self):
+    calls = []
+    params, compressor = self.compressor(MODEL, calls)
+    compressor.projections(one_by_one=True)
+    self.assertEqual(
+      [(name, chosen) for _, name, _, chosen in calls],
+      [(f"random-{n}", (n,)) for n in ("conv1_1", "conv1_2", "conv2_1")],
+    )
+    for _, _, state, _ in calls:
+      self.assertIs(state.params["student"], params)
+
+  def test_every_way_has_the_same_widths_but_re_projection(self):
+    calls = []
+    _, compressor = self.compressor(MODEL, calls)
+    networks = compressor.every_way(
+      BATCH["image"],
+      one_by_one=False,
+      starts=("random", "pca"),
+      relaxed=("CaP", "L1"),
+      finetune=True,
+      scratch=True,
+    )
+    self.assertEqual(
+      [(kind, name) for kind, name, _, _ in calls],
+      [
+        ("project", "random-round0"),
+        ("project", "pca-round0"),
+        ("relax", "CaP"),
+        ("relax", "L1"),
+        ("finetune", "CaP"),
+        ("scratch", "he"),
+      ],
+    )
+    factorised = networks.pop("PCA, re-projected")
+    self.assertEqual(factorised["conv1_2"]["expand"].shape, (3, 6))
+    shapes = [jax.tree.map(jnp.shape, params) for params in networks.values()]
+    self.assertLen(networks, 9)
+    self.assertTrue(all(shape == shapes[0] for shape in shapes))
+    self.assertEqual(shapes[0]["conv1_2"]["kernel"], (3, 3, 3, 3))
+    # A learner that does nothing leaves CaP at its random start.
+    chex.assert_trees_all_close(networks["CaP"], networks["random"], atol=1e-5)
 
 
 class LossesTest(absltest.TestCase):
