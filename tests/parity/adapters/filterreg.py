@@ -137,7 +137,7 @@ def em_step(outlier_ratio, update_sigma, parameters, inputs):
   mixture = Mixture(kernel="auto", outliers="normalised", outlier_ratio=outlier_ratio)
   source, target = (jnp.asarray(inputs[name]) for name in ("source", "target"))
   clouds = registration.center_clouds(source, target)
-  initial = baselines.initial_variance(source - clouds.center, clouds)
+  initial = registration.pair_variance(source - clouds.center, clouds)
   sigma = jnp.sqrt(initial)
   filtered, found = expectation(source, target, None, sigma, mixture)
   roots = jnp.sqrt(found.weights)
@@ -164,7 +164,7 @@ def cpd_step(parameters, inputs):
   del parameters
   source, target = (jnp.asarray(inputs[name]) for name in ("source", "target"))
   clouds = registration.center_clouds(source, target)
-  initial = baselines.initial_variance(clouds.model, clouds)
+  initial = registration.pair_variance(clouds.model, clouds)
   drift = baselines.drift_expectation(clouds.model, clouds, initial, 0.3)
   transform, _, parts = baselines.drift_maximization(
     clouds.model, clouds.observation, drift
