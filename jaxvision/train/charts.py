@@ -129,9 +129,11 @@ class _Axis:
     first = math.ceil(self._low / step - 1e-9)
     last = math.floor(self._high / step + 1e-9)
     values = [multiple * step for multiple in range(first, last + 1)]
+    # Of a small range beside its values, so many digits that neighbours differ.
+    digits = 2 + math.floor(math.log10(max(map(abs, (*values, step))) / step))
     if self._logarithmic:
-      values = [10.0**exponent for exponent in values]
-    return [(self(value), short_number(value)) for value in values]
+      values, digits = [10.0**exponent for exponent in values], 4
+    return [(self(value), short_number(value, max(digits, 4))) for value in values]
 
 
 def _round_step(step: float) -> float:
@@ -140,9 +142,9 @@ def _round_step(step: float) -> float:
   return max(k * power for k in (1, 2, 5) if k * power <= step * (1 + 1e-9))
 
 
-def short_number(value: float) -> str:
+def short_number(value: float, digits: int = 4) -> str:
   """Returns a tick's label: 0, 0.25, 20k, 1.5M, 1e-05."""
   for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
     if size <= abs(value) < 1000 * size:
-      return f"{value / size:.4g}{suffix}"
-  return f"{value:.4g}"
+      return f"{value / size:.{digits}g}{suffix}"
+  return f"{value:.{digits}g}"

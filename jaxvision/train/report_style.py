@@ -126,8 +126,10 @@ pre {
   main { padding: 2.2rem 1rem 4rem; }
   h2 { margin-top: 3rem; }
   .facts { grid-template-columns: repeat(2, 1fr); }
-  .words { min-width: 11rem; }
-  th, td { padding: 0.6rem 0.8rem; }
+  table { font-size: 0.86rem; }
+  .words { min-width: 9rem; }
+  .text { min-width: 6rem; }
+  th, td { padding: 0.5rem; }
 }
 @media print { body { background: none; } figure, tr { break-inside: avoid; } }
 """.strip()

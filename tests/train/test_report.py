@@ -231,6 +231,10 @@ class ChartTest(parameterized.TestCase):
     self.assertEqual(vertical, ["0.2", "0.4", "0.6", "0.8"])
     self.assertEqual(horizontal, ["0", "500", "1k", "1.5k"])
 
+  def test_ticks_of_a_small_range_differ(self):
+    vertical, _ = self.labels([(0, 1.59903), (1, 1.59921)])
+    self.assertEqual(vertical, ["1.59905", "1.5991", "1.59915", "1.5992"])
+
   def test_a_wide_range_is_logarithmic(self):
     vertical, _ = self.labels([(0, 0.005), (1, 300.0)])
     self.assertEqual(vertical, ["0.01", "0.1", "1", "10", "100"])
