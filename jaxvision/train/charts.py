@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 WIDTH, HEIGHT = 360, 210
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 8, 34
+LEFT, RIGHT, TOP, BOTTOM = 54, 14, 8, 34
 # At least so many ticks an axis, where decades do not decide; at most 2.5 times it.
 MIN_TICKS = 3
 # More points than pixels only make the file large: they are averaged in buckets, and
