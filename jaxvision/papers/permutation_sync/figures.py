@@ -125,10 +125,12 @@ def match_figure(
 
   columns = min(2, len(panels))
   rows = -(-len(panels) // columns)
+  shapes = [[images[index].shape for index in panel["images"]] for panel in panels]
+  aspect = max(max(one[0], other[0]) / (one[1] + other[1] + 8) for one, other in shapes)
   figure, axes = plt.subplots(
     rows,
     columns,
-    figsize=(6.2 * columns, 3.4 * rows),
+    figsize=(6.2 * columns + 0.8, (6.2 * aspect + 0.4) * rows),
     layout="constrained",
     squeeze=False,
   )

@@ -170,7 +170,7 @@ def write(
   stream, picture = io.BytesIO(), io.BytesIO()
   np.savez_compressed(stream, **arrays)
   figure.savefig(picture, format="png", dpi=130, facecolor="white", bbox_inches="tight")
-  text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+  text = json.dumps(record, ensure_ascii=False) + "\n"
   files.write_bytes(directory / "synchronization.json", text.encode())
   files.write_bytes(directory / "synchronization.npz", stream.getvalue())
   files.write_bytes(directory / "matches.png", picture.getvalue())
