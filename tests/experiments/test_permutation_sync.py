@@ -73,6 +73,8 @@ class ExperimentTest(absltest.TestCase):
       np.testing.assert_array_equal(arrays["maps"], maps)
     self.assertEqual(images.read_rgb(out / "matches.png").shape[2], 3)
 
+  def test_images_are_matched_without_any_training(self):
+    workdir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     photograph = photographs.photographs()["chelsea"][50:170, 100:260]
     for index in range(3):
       crop = photograph[4 * index : 100 + 4 * index, 6 * index : 130 + 6 * index]
