@@ -31,7 +31,6 @@ from jaxvision.papers.filterreg import (
   evaluation,
   figures,
   prediction,
-  registration,
   scans,
 )
 from jaxvision.papers.filterreg.correspondences import Mixture
@@ -70,6 +69,7 @@ class Config:
   max_iterations: int = 150
   tolerance: float = 1e-4
 
+  times: bool = True  # compare kernels and times
   # The applications, which are left out where there is nothing to do.
   chain_joints: int = 20  # of the comparison of assemblies
   chain_points: int = 375  # of each link
@@ -113,6 +113,7 @@ PRESETS = {
     seeds=(0, 1),
     compared=(evaluation.FILTERREG, evaluation.TRIMMED),
     max_iterations=10,
+    times=False,
     chain_joints=3,
     chain_points=20,
     arm_frames=2,
@@ -176,28 +177,8 @@ def evaluate(config: Config, run) -> None:
   claims.claim_robustness(run, rows, config.seeds)
   show_trial(config, run, rows, surface)
 
-  trials = functools.partial(
-    evaluation.rigid_trials,
-    count=config.points,
-    outliers=0.0,
-    noise=0.0,
-    surface=surface,
-  )
-  first = jax.tree.map(lambda leaf: leaf[0], trials(config.seeds[:1]))
-  expectations = [
-    evaluation.compare_expectations(first, sigma)
-    for sigma in (config.fixed_sigma, config.fixed_sigma / 4)
-  ]
-  few = config.seeds[:4]
-  poses = evaluation.compare_kernels(trials(few), settings(config))
-  claims.claim_lattice(run, expectations, poses, few)
-  table = evaluation.time_methods(first, settings(config), config.fixed_sigma)
-  run.table(
-    "times",
-    table,
-    "One clean trial, as Table 1. The paper, on the bunny: fixed σ 0.96 ms × 40.4, "
-    "updated σ 1.16 ms × 27.6, CPD 228 ms × 26.8, robust ICP 3.10 ms × 70.2",
-  )
+  if config.times:
+    compare_kernels(config, run, surface)
   compared = evaluation.compare_assemblies(
     jax.random.key(config.seed), config.chain_joints, config.chain_points
   )
@@ -210,18 +191,37 @@ def evaluate(config: Config, run) -> None:
   register_scans(config, run)
 
 
+def compare_kernels(config: Config, run, surface) -> None:
+  """Compares the lattice with the exact sum, and the times of all methods."""
+  few = config.seeds[:4]
+  trials = evaluation.rigid_trials(few, config.points, 0.0, 0.0, surface)
+  first = jax.tree.map(lambda leaf: leaf[0], trials)
+  expectations = [
+    evaluation.compare_expectations(first, sigma)
+    for sigma in (config.fixed_sigma, config.fixed_sigma / 4)
+  ]
+  poses = evaluation.compare_kernels(trials, settings(config))
+  claims.claim_lattice(run, expectations, poses, few)
+  run.table(
+    "times",
+    evaluation.time_methods(first, settings(config), config.fixed_sigma),
+    "One clean trial, as Table 1. The paper, on the bunny: fixed σ 0.96 ms × 40.4, "
+    "updated σ 1.16 ms × 27.6, CPD 228 ms × 26.8, robust ICP 3.10 ms × 70.2",
+  )
+
+
 def show_trial(config: Config, run, rows, surface) -> None:
   """Draws one trial with the most outliers, before and after."""
   ratio = config.outliers[-1]
-  trials = evaluation.rigid_trials(config.seeds[:1], config.points, ratio, 0.0, surface)
+  trials = evaluation.rigid_trials(config.seeds, config.points, ratio, 0.0, surface)
   trial = jax.tree.map(lambda leaf: leaf[0], trials)
   panels = {f"before: 50°, {ratio:.0%} outliers": (trial.model, trial.observation)}
-  for name in (evaluation.TRIMMED, evaluation.FILTERREG):
-    method = evaluation.methods(settings(config), ratio, config.max_iterations)[name]
-    transform = jnp.asarray(evaluation.measure(method, trials)["transforms"][0])
-    error = registration.pose_error(transform, trial.truth, trial.surface)
-    moved = rigid.apply(transform, trial.model)
-    panels[f"{name}: {1e3 * float(error):.2g} mm"] = (moved, trial.observation)
+  for row in rows:
+    wanted = row["method"] in (evaluation.TRIMMED, evaluation.FILTERREG)
+    if wanted and row["outliers"] == ratio and not row["noise"]:
+      moved = rigid.apply(jnp.asarray(row["transforms"][0]), trial.model)
+      title = f"{row['method']}: {row['errors'][0]:.2g} mm"
+      panels[title] = (moved, trial.observation)
   figures.keep_rigid(run, panels, rows)
 
 
@@ -230,7 +230,7 @@ def follow_arm(config: Config, run) -> None:
   if not config.arm_frames:
     return
   keys = jax.random.split(jax.random.key(config.seed + 1))
-  model = data.arm(keys[0])
+  model = jax.jit(data.arm)(keys[0])
   positions, clouds = jax.jit(
     functools.partial(data.arm_sequence, frames=config.arm_frames)
   )(keys[1], model)

@@ -35,7 +35,8 @@ def claim_robustness(run, rows: Sequence[Mapping], seeds: Sequence[int]) -> None
     rows: of evaluation.sweep.
     seeds: of the trials.
   """
-  shown = [{k: v for k, v in row.items() if k != "errors"} for row in rows]
+  hidden = ("errors", "transforms")
+  shown = [{k: v for k, v in row.items() if k not in hidden} for row in rows]
   run.table("pose errors", shown, "Eq. 22 in mm: mean, median, worst of the trials")
   levels = sorted({(row["outliers"], row["noise"]) for row in rows})
   outliers = [ratio for ratio, noise in levels if not noise and ratio >= 0.4]

@@ -30,6 +30,7 @@ DRIFT = "CPD"
 EXACT = Mixture(kernel="exact", outlier_constant=0.2 / 0.46)
 
 
+@functools.cache  # the same functions again, so that they are compiled only once
 def methods(
   settings: Settings, outliers: float, max_iterations: int
 ) -> dict[str, Callable[[chex.Array, chex.Array], registration.Registration]]:
@@ -66,15 +67,21 @@ def measure(
   trials: data.Trial,
 ) -> dict[str, np.ndarray]:
   """Returns a method's pose error (Eq. 22), in mm, and iterations for each trial."""
-  found = jax.jit(jax.vmap(method))(trials.model, trials.observation)
-  errors = jax.vmap(registration.pose_error)(
-    found.transform, trials.truth, trials.surface
-  )
+  found = _over_trials(method)(trials.model, trials.observation)
+  errors = pose_errors(found.transform, trials.truth, trials.surface)
   return {
     "errors": 1e3 * np.asarray(errors),
     "iterations": np.asarray(found.iterations),
     "transforms": np.asarray(found.transform),
   }
+
+
+pose_errors = jax.jit(jax.vmap(registration.pose_error))
+
+
+@functools.cache
+def _over_trials(method):
+  return jax.jit(jax.vmap(method))
 
 
 def rigid_trials(
@@ -85,10 +92,16 @@ def rigid_trials(
   surface: chex.Array | None = None,
 ) -> data.Trial:
   """Returns the trials of the seeds, stacked; arguments as of `data.rigid_trial`."""
-  level = {"outliers": outliers, "noise": noise, "surface": surface}
-  make = functools.partial(data.rigid_trial, count=count, **level)
   keys = jax.vmap(jax.random.key)(jnp.array(seeds))
-  return jax.jit(jax.vmap(make))(keys)
+  return _make_trials(keys, noise, surface, count, outliers)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _make_trials(keys, noise, surface, count, outliers):
+  make = functools.partial(
+    data.rigid_trial, count=count, outliers=outliers, noise=noise, surface=surface
+  )
+  return jax.vmap(make)(keys)
 
 
 def sweep(
@@ -127,6 +140,7 @@ def sweep(
           "worst_mm": float(np.max(found["errors"])),
           "iterations": float(np.mean(found["iterations"])),
           "errors": found["errors"],
+          "transforms": found["transforms"],
         }
       )
   return rows
@@ -183,10 +197,15 @@ def compare_expectations(trial: data.Trial, sigma: float) -> dict[str, float]:
     of their difference after that scale, relative; "target_error": root mean square
     difference of targets in σ.
   """
-  clouds = registration.center_clouds(trial.model, trial.observation)
-  moved = rigid.apply(registration.shift(trial.truth, clouds.center), clouds.model)
-  queries, features = moved / sigma, clouds.observation / sigma
-  values = correspondences.observed_values(clouds.observation, None, Mixture())
+
+  @jax.jit
+  def posed(trial):
+    clouds = registration.center_clouds(trial.model, trial.observation)
+    moved = rigid.apply(registration.shift(trial.truth, clouds.center), clouds.model)
+    values = correspondences.observed_values(clouds.observation, None, Mixture())
+    return moved / sigma, clouds.observation / sigma, values
+
+  queries, features, values = posed(trial)
 
   @functools.partial(jax.jit, static_argnums=2)
   def prepare(features, values, mixture):
@@ -219,14 +238,13 @@ def compare_expectations(trial: data.Trial, sigma: float) -> dict[str, float]:
 
 def compare_kernels(trials: data.Trial, settings: Settings) -> dict[str, float]:
   """Returns by how much, in mm, the exact kernel's final poses differ: mean, worst."""
-  lattice = measure(functools.partial(registration.solve, settings=settings), trials)
+  ours = methods(settings, 0.0, settings.max_iterations)[FILTERREG]
   exact = dataclasses.replace(settings, mixture=EXACT)
-  other = measure(functools.partial(registration.solve, settings=exact), trials)
-  apart = 1e3 * jax.vmap(registration.pose_error)(
-    jnp.asarray(lattice["transforms"]),
-    jnp.asarray(other["transforms"]),
-    trials.surface,
+  theirs = methods(exact, 0.0, settings.max_iterations)[FILTERREG]
+  one, other = (
+    jnp.asarray(measure(method, trials)["transforms"]) for method in (ours, theirs)
   )
+  apart = 1e3 * pose_errors(one, other, trials.surface)
   return {"mean": float(jnp.mean(apart)), "worst": float(jnp.max(apart))}
 
 
@@ -239,21 +257,26 @@ def compare_assemblies(
     "twist_ms", "direct_ms", and "difference": the largest of A, relative to its largest
     element.
   """
-  keys = jax.random.split(key, 4)
-  model = data.arm(keys[0], joints=joints, points_per_link=points_per_link)
-  positions = jax.random.uniform(keys[1], (joints,), minval=-0.5, maxval=0.5)
-  placed = kinematics.forward(model.tree, positions)
-  points = articulated.place(model, placed)
-  targets = points + 0.01 * jax.random.normal(keys[2], points.shape)
-  weights = jax.random.uniform(keys[3], points.shape[:1])
-  jacobians = kinematics.spatial_jacobians(model.tree, placed)
-  arguments = points, targets, weights, model.bodies, jacobians
+
+  @jax.jit
+  def posed(key):
+    keys = jax.random.split(key, 4)
+    model = data.arm(keys[0], joints=joints, points_per_link=points_per_link)
+    positions = jax.random.uniform(keys[1], (joints,), minval=-0.5, maxval=0.5)
+    placed = kinematics.forward(model.tree, positions)
+    points = articulated.place(model, placed)
+    targets = points + 0.01 * jax.random.normal(keys[2], points.shape)
+    weights = jax.random.uniform(keys[3], points.shape[:1])
+    jacobians = kinematics.spatial_jacobians(model.tree, placed)
+    return points, targets, weights, model.bodies, jacobians
+
+  arguments = posed(key)
   twist = jax.jit(articulated.assemble)
   direct = jax.jit(articulated.assemble_directly)
   one, other = twist(*arguments)[0], direct(*arguments)[0]
   return {
     "joints": joints,
-    "points": points.shape[0],
+    "points": arguments[0].shape[0],
     "twist_ms": 1e3 * seconds(lambda: twist(*arguments), 20),
     "direct_ms": 1e3 * seconds(lambda: direct(*arguments), 20),
     "difference": float(jnp.max(jnp.abs(one - other)) / jnp.max(jnp.abs(other))),
