@@ -9,6 +9,7 @@ import numpy as np
 from jaxvision.ops.sampling import bilinear
 from jaxvision.papers.inverse_compositional import geometry, preprocessing
 from jaxvision.papers.inverse_compositional.evaluation import Errors
+from jaxvision.papers.inverse_compositional.variants import LEARNED
 
 LARGEST_RESIDUAL = 0.4  # of luminance in [0, 1], shown as the end of the scale
 
@@ -100,15 +101,18 @@ def error_figure(rows: Mapping[str, Errors]):
   from matplotlib import pyplot as plt
 
   figure, axis = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+  learned_colors = iter(plt.get_cmap("tab10").colors)
+  plain_colors = iter(plt.get_cmap("Set2").colors * 2)
   for name, measured in rows.items():
     errors = np.sort(measured["epe"])
     shares = 100 * np.arange(1, len(errors) + 1) / len(errors)
-    learned = name.startswith(("A", "DeepLK"))
+    learned = name in LEARNED
     axis.step(
       np.maximum(errors, 0.05),
       shares,
       where="post",
       label=name,
+      color=next(learned_colors if learned else plain_colors),
       linewidth=2 if learned else 1.2,
       linestyle="-" if learned else "--",
     )

@@ -20,6 +20,9 @@ from jaxvision.papers.inverse_compositional import (
 )
 from jaxvision.papers.inverse_compositional.tracker import Tracker
 
+# The programs run once: compiling them without optimisation takes half the time.
+QUICK = {"xla_backend_optimization_level": 0}
+
 
 def last(images):
   """NCHW to NHWC."""
@@ -143,7 +146,9 @@ def one_level(parameters, inputs):
     jnp.eye(4, dtype=level.template.dtype), (len(level.template), 4, 4)
   )
   align = functools.partial(tracker.align_level, params, model_state, 0)
-  found, weights = jax.jit(align)(level, start, last(inputs["prior"]))
+  found, weights = jax.jit(align, compiler_options=QUICK)(
+    level, start, last(inputs["prior"])
+  )
   rotation, translation = found[:, :3, :3], found[:, :3, 3]
   return {
     "R": rotation,
@@ -176,7 +181,8 @@ def track(parameters, inputs, *, encoder):
     batch[f"image{view}"] = last(image) / 255
     depth = jnp.asarray(inputs[f"depth{view}"], intrinsics.dtype)
     batch[f"depth{view}"] = depth[:, 0]
-  run = jax.jit(functools.partial(tracker.track, params, model_state))
+  track_all = functools.partial(tracker.track, params, model_state)
+  run = jax.jit(track_all, compiler_options=QUICK)
   poses = run(batch).poses
   rotations, translations = poses[..., :3, :3], poses[..., :3, 3]
   return {
