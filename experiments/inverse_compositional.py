@@ -47,7 +47,7 @@ class Config:
   source: Literal["rendered", "TUM", "MovingObjects3D"] = "TUM"
   height: int = 120
   width: int = 160
-  depth_range: tuple[float, float] = (0.5, 5.0)  # metres
+  depth_range: tuple[float, float] | None = None  # metres; by the source when None
   keyframes: tuple[int, ...] = (1, 2, 4, 8)  # frames between the two views
   train_pairs: int = 200  # rendered ones
   test_pairs: int = 40
@@ -118,12 +118,18 @@ PRESETS = {
 }
 
 
+def depth_range(config: Config) -> tuple[float, float]:
+  """Returns the metres between which depth counts."""
+  default = (0.1, 100.0) if config.source == "MovingObjects3D" else (0.5, 5.0)
+  return config.depth_range or default
+
+
 @functools.cache
 def tracker(config: Config, name: str):
   """Returns the tracker of a variant in this run's sizes."""
   return variants.make(
     name,
-    depth_range=config.depth_range,
+    depth_range=depth_range(config),
     iterations=config.iterations,
     scales=encoders.PYRAMID[: config.levels],
   )
@@ -210,7 +216,7 @@ def real_source(config: Config, data_dir, split: str) -> pipeline.Source:
     raise UserError(f"{config.source} is read from --data_dir=DIR")
   if config.source == "TUM":
     return dataset.pairs(
-      data_dir, split, config.keyframes, config.depth_range, config.height
+      data_dir, split, config.keyframes, depth_range(config), config.height
     )
   return moving_objects.pairs(data_dir, split, config.keyframes, config.height)
 
@@ -263,7 +269,7 @@ def evaluate(config: Config, run) -> None:
     """Returns the errors of a variant, over all seeds if it learns."""
     if variant in variants.ICP:
       plane = variant == "ICP point-plane"
-      return evaluation.measure_icp(pairs, config.depth_range, point_to_plane=plane)
+      return evaluation.measure_icp(pairs, depth_range(config), point_to_plane=plane)
     one = tracker(config, variant)
     runs = [
       evaluation.measure(one, variables, pairs, **options)
@@ -272,7 +278,7 @@ def evaluate(config: Config, run) -> None:
     return evaluation.pooled(runs)
 
   still = np.broadcast_to(np.eye(4, dtype=np.float32), pairs["pose"].shape)
-  rows = {"zero motion": evaluation.errors(still, pairs, config.depth_range)}
+  rows = {"zero motion": evaluation.errors(still, pairs, depth_range(config))}
   for variant in (*config.baselines, *config.variants):
     rows[variant] = measure(variant, pairs)
   table = [{"variant": name, **evaluation.summary(row)} for name, row in rows.items()]
@@ -335,7 +341,7 @@ def keep_residuals(config: Config, run, pairs, variables, rows) -> None:
   for number in range(len(picked)):
     pair = {name: array[number] for name, array in some.items()}
     residuals, _ = figures.warped_residual(
-      pair, np.stack([one[number] for one in poses]), config.depth_range
+      pair, np.stack([one[number] for one in poses]), depth_range(config)
     )
     titles = ("before", "no learning", "A+B+C", "true motion")
     rows.append(
@@ -362,7 +368,7 @@ def predict(config: Config, run, inputs) -> None:
   frames = prediction.read_frames(inputs, config.depth_scale)
   if config.weights:
     model, *variables = published.load(config.weights)
-    model = dataclasses.replace(model, depth_range=config.depth_range)
+    model = dataclasses.replace(model, depth_range=depth_range(config))
   else:
     variant = claims.FULL if claims.FULL in config.variants else config.variants[0]
     name = f"{variant}-{config.seeds[0]}"
