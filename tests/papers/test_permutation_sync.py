@@ -325,6 +325,7 @@ class UncertaintyTest(chex.TestCase):
   def test_entropy_is_zero_for_one_and_one_for_all(self):
     rows = jnp.array([[[1.0, 0.0], [0.5, 0.5]]])
     np.testing.assert_allclose(uncertainty.entropy(rows), [[0, 1]], atol=1e-5)
+    np.testing.assert_array_equal(uncertainty.entropy(jnp.ones((1, 1, 1))), [[0]])
 
   def test_choice_recall_counts_any_candidate(self):
     truth = jnp.eye(3)[None]

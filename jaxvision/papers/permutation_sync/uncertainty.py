@@ -14,9 +14,8 @@ def certainty(samples: chex.Array, edges: chex.Array) -> chex.Array:
 def entropy(certainties: chex.Array) -> chex.Array:
   """Returns the confusion map [M, n]: each row's entropy over log n, in [0, 1]."""
   positive = jnp.maximum(certainties, 1e-12)
-  return -jnp.sum(certainties * jnp.log(positive), axis=-1) / jnp.log(
-    certainties.shape[-1]
-  )
+  largest = jnp.log(max(certainties.shape[-1], 2))  # one column leaves no doubt
+  return -jnp.sum(certainties * jnp.log(positive), axis=-1) / largest
 
 
 def match_certainty(certainties: chex.Array, maps: chex.Array) -> chex.Array:
