@@ -71,6 +71,7 @@ class Config:
   vae_steps: int = 50_000
   vae_rate: float = 1e-3
   likelihood_rate: float = 1e-3
+  warmup_steps: int = 0  # of the rate's weight; the paper has none
   scale_init: float = 0.01
   vae_patches: int = 0  # for training, where the images are patches
   vae_judged: int = 0  # images that judge; all when 0
@@ -276,7 +277,8 @@ def depth_runs(config: Config) -> list[tuple[str, str, int]]:
 def vae_state(config: Config, distribution: str, representation: str, seed: int):
   """Returns the state that an autoencoder starts from."""
   state = quick_init(config, "vae")(jax.random.key(seed))
-  return state.replace(model_state=vae.numbers(distribution, representation))
+  numbers = vae.numbers(distribution, representation, config.warmup_steps)
+  return state.replace(model_state=numbers)
 
 
 def depth_state(config: Config, variant: str, seed: int) -> State:

@@ -15,6 +15,7 @@ from absl.testing import absltest
 from experiments import robust_loss as experiment
 from jaxvision.data import images
 from jaxvision.errors import UserError
+from jaxvision.papers.robust_loss import depth_data
 from jaxvision.train.run import Run
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -74,6 +75,14 @@ class ExperimentTest(absltest.TestCase):
     self.assertLen(tables["density, unseen parts"], 3)
     self.assertLen(tables["depth"], 2)  # one variant, and one depth everywhere
     self.assertLen(results["pictures"], 6)
+
+    streets = depth_data.snippets(2, 2, config.depth_height, config.depth_width)
+    self.assertEqual(streets["sources"].shape, (2, 2, 16, 16, 3))
+    for depths in streets["depth"]:
+      # The ground in front is near, the end of the street far.
+      self.assertLess(depths[-1].max(), 4)
+      self.assertGreater(depths.max(), 10)
+    self.assertFalse(np.array_equal(streets["sources"][:, 0], streets["target"]))
 
   def test_every_preset_has_stages_that_plan_and_benchmark_can_lower(self):
     for preset, config in experiment.PRESETS.items():

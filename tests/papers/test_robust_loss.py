@@ -18,7 +18,6 @@ from jaxvision.papers.robust_loss import (
   celeba,
   data,
   density,
-  depth_data,
   kitti,
   likelihoods,
   prediction,
@@ -27,6 +26,8 @@ from jaxvision.papers.robust_loss import (
   speed,
 )
 
+registration = jax.jit(data.registration, static_argnames="count")
+sample = jax.jit(robust.sample, static_argnums=3)
 RULE = density.Fit(steps=200, batch=128, levels=2)
 
 
@@ -36,7 +37,7 @@ class SamplingTest(absltest.TestCase):
     np.testing.assert_allclose(inside, scipy.special.erf(x / np.sqrt(2)), atol=1e-5)
 
   def test_only_draws_of_the_density_are_near_it(self):
-    draws = robust.sample(jax.random.key(0), 0.5, 1.0, (4000,))
+    draws = sample(jax.random.key(0), 0.5, 1.0, (4000,))
     self.assertLess(sampling.kolmogorov_smirnov(draws, 0.5), 0.03)
     self.assertGreater(sampling.kolmogorov_smirnov(1.3 * draws, 0.5), 0.04)
     self.assertGreater(sampling.kolmogorov_smirnov(draws, 1.5), 0.04)
@@ -77,7 +78,7 @@ class DensityTest(parameterized.TestCase):
     self.assertAlmostEqual(float(score), expected, delta=0.3)
 
   def test_adaptive_density_learns_heavy_tails(self):
-    noise = robust.sample(jax.random.key(0), 0.9, 0.1, (400, 4, 4, 3))
+    noise = sample(jax.random.key(0), 0.9, 0.1, (400, 4, 4, 3))
     scores = {}
     for name in ("normal", "adaptive"):
       found = density.fit(jax.random.key(1), noise, name, "pixels", RULE)
@@ -109,23 +110,15 @@ class DataTest(absltest.TestCase):
       data.patches(0, 1, 16, "test")
 
   def test_registrations_have_the_outliers_and_noise_asked_for(self):
-    pairs = data.registration(jax.random.key(0), outliers=0.6, noise=0.002, count=100)
+    pairs = registration(jax.random.key(0), outliers=0.6, noise=0.002, count=60)
     error = np.linalg.norm(pairs.target - pairs.truth, axis=1)
-    self.assertBetween(np.sum(error > 0.1), 55, 60)  # some land near by chance
-    fit = rigid.fit(pairs.source, pairs.truth)
-    np.testing.assert_allclose(rigid.apply(fit, pairs.source), pairs.truth, atol=1e-4)
+    self.assertBetween(np.sum(error > 0.1), 32, 36)  # some land near by chance
+    pose = jax.jit(rigid.fit)(pairs.source, pairs.truth)
+    moved = jax.jit(rigid.apply)(pose, pairs.source)
+    np.testing.assert_allclose(moved, pairs.truth, atol=1e-4)
     apart = np.linalg.norm(pairs.source[:, None] - pairs.source, axis=-1).max()
     rms = np.sqrt(np.mean(error[error < 0.1] ** 2) / 3)
     self.assertAlmostEqual(rms, 0.002 * apart, delta=0.3 * 0.002 * apart)
-
-  def test_streets_are_deep_and_seen_thrice(self):
-    found = depth_data.snippets(0, 1, 8, 16)
-    self.assertEqual(found["sources"].shape, (1, 2, 8, 16, 3))
-    depths = found["depth"][0]
-    # The ground in front is near, the end of the street far.
-    self.assertLess(depths[-1].max(), 4)
-    self.assertGreater(depths.max(), 10)
-    self.assertFalse(np.array_equal(found["sources"][0, 0], found["target"][0]))
 
 
 class CelebATest(absltest.TestCase):
@@ -247,7 +240,7 @@ class PredictionTest(parameterized.TestCase):
       prediction.read_points(path, 3)
 
   def test_clouds_are_registered_through_outliers_and_nan(self):
-    pairs = data.registration(jax.random.key(0), outliers=0.7, noise=0.0, count=60)
+    pairs = registration(jax.random.key(0), outliers=0.7, noise=0.0, count=60)
     source, target = (np.array(points) for points in (pairs.source, pairs.target))
     target[::10] = np.nan
     np.save(self.root / "source.npy", source)

@@ -222,7 +222,7 @@ class Autoencoders:
 def _mean(arrays):
   """Returns the mean of all elements of arrays of different sizes."""
   total, count = 0.0, 0
-  for values in arrays:
+  for values in map(np.asarray, arrays):
     total, count = total + np.sum(values, dtype=np.float64), count + values.size
   return float(total / count)
 

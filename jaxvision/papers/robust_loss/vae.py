@@ -208,11 +208,22 @@ class VAE(nn.Module):
     return self.likelihood.alpha(), self.likelihood.scale()
 
 
-def numbers(distribution: str, representation: str) -> dict[str, chex.Array]:
-  """Returns what `State.model_state` tells the step: which row and column it trains."""
+def numbers(
+  distribution: str, representation: str, warmup: int = 0
+) -> dict[str, chex.Array]:
+  """Returns what `State.model_state` tells the step: which row and column it trains.
+
+  Args:
+    distribution: one of DISTRIBUTIONS.
+    representation: a key of REPRESENTATIONS.
+    warmup: steps over which the rate's weight in the loss rises from 0 to 1. Without,
+      as in the paper, codes may be given up before the decoder has learned to use them.
+  """
   return {
     "distribution": jnp.int32(DISTRIBUTIONS.index(distribution)),
     "representation": jnp.int32(list(REPRESENTATIONS).index(representation)),
+    "step": jnp.int32(0),
+    "warmup": jnp.int32(warmup),
   }
 
 
@@ -245,12 +256,16 @@ def stage(network: VAE, rule: optax.GradientTransformation, batch: int) -> Stage
   batch = {"image": jax.ShapeDtypeStruct(shape, jnp.float32)}
 
   def apply(params, model_state, images, key):
-    return network.apply({"params": params}, images, key, **model_state)
+    cell = model_state["distribution"], model_state["representation"]
+    return network.apply({"params": params}, images, key, *cell)
 
   def loss_fn(params, model_state, batch, rng):
     parts = apply(params, model_state, batch["image"], rng)
     metrics = {name: jnp.mean(values) for name, values in parts.items()}
-    return -metrics["elbo"], (metrics, model_state)
+    step, warmup = model_state["step"], model_state["warmup"]
+    weight = jnp.where(step < warmup, step / jnp.maximum(warmup, 1), 1.0)
+    loss = metrics["distortion"] + weight * metrics["rate"]
+    return loss, (metrics, {**model_state, "step": step + 1})
 
   def forward(state, batch):
     key = jax.random.fold_in(state.rng, state.step)
@@ -275,7 +290,7 @@ def initial_state(
   """Returns the state that training starts from; the key decides the weights."""
   model_state = numbers(distribution, representation)
   images = jnp.zeros((1, network.size, network.size, 3))
-  params = network.init(key, images, key, **model_state)["params"]
+  params = network.init(key, images, key, 0, 0)["params"]
   return State.create(key, params, rule, model_state=model_state)
 
 
