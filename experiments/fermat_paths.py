@@ -14,7 +14,7 @@ transients from --data_dir: plane.mat, convexSphere.mat, concaveSphere.mat, vase
 
 --mode=predict reconstructs your own transients, .mat or .npz files in the authors'
 layout (jaxvision/papers/fermat_paths/measurements.py), with the parameters that
---config.kind names.
+--config.kind names. It needs no earlier run; give each kind a --workdir of its own.
 """
 
 import dataclasses
