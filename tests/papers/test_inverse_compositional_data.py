@@ -196,7 +196,7 @@ class MovingObjectsTest(FolderTestCase):
 
   def test_wrong_pickles_are_refused(self):
     path = self.write_sequence("boat", 0, 2, [0, 7])
-    with self.assertRaisesRegex(UserError, r"info\.pkl: .*frames 0 to 7 of 2"):
+    with self.assertRaisesRegex(UserError, r"info\.pkl: damaged .*frames 0 to 7 of 2"):
       moving_objects.read_info(path)
     path.write_bytes(pickle.dumps({"color": []}))
     with self.assertRaisesRegex(UserError, r"info\.pkl: damaged"):

@@ -120,7 +120,7 @@ def read_info(path: epath.PathLike) -> dict:
   """
   encoded = files.read_bytes(path)
   with files.decoding(path, "info.pkl of MovingObjects3D"):
-    tree, _ = pickles.read_pickle(encoded, numpy_files.BUILDERS)
+    tree = _plain(numpy_files.read_pickle(encoded))
     info = {
       kind: [str(name).split("final/")[-1] for name in tree[kind]]
       for kind in ("color", "depth", "object_mask")
@@ -244,6 +244,19 @@ def _folders(root: epath.Path, split: str) -> list[epath.Path]:
     for number in numbers
     if ((folder := root / category / f"{number:06d}") / "info.pkl").exists()
   ]
+
+
+def _plain(node):
+  """Returns what a pickle held, its arrays made and its keys and texts decoded."""
+  while isinstance(node, pickles.Unresolved):
+    node = node.value()
+  if isinstance(node, bytes):
+    return node.decode("latin-1")  # Python 2's text
+  if isinstance(node, dict):
+    return {_plain(key): _plain(child) for key, child in node.items()}
+  if isinstance(node, list | tuple):
+    return [_plain(child) for child in node]
+  return node
 
 
 def _decode_depth(encoded: bytes, name: str) -> np.ndarray:
