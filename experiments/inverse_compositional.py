@@ -50,7 +50,7 @@ class Config:
   depth_range: tuple[float, float] | None = None  # metres; by the source when None
   keyframes: tuple[int, ...] = (1, 2, 4, 8)  # frames between the two views
   train_pairs: int = 200  # rendered ones
-  test_pairs: int = 40
+  test_pairs: int = 2000  # at most
   augment: bool = False
 
   # What is compared, and the algorithm.
@@ -88,6 +88,7 @@ _DEMO = Config(
   source="rendered",
   height=48,
   width=64,
+  test_pairs=40,
   variants=("DeepLK", "A", "A+B+C"),  # A+B would take it beyond five minutes
   levels=3,
   batch=4,
@@ -181,17 +182,20 @@ def training_source(config: Config, data_dir) -> pipeline.Source:
       2 * config.data_seed, config.train_pairs, config.height, config.width
     )
     return pipeline.ArraySource(arrays)
-  return real_source(config, data_dir, "train")
+  return real_source(config, data_dir, "train", config.keyframes)
 
 
 @functools.cache
-def test_pairs(config: Config, data_dir, *, disturbed: bool = True):
+def test_pairs(
+  config: Config, data_dir, *, disturbed: bool = True, keyframes: tuple[int, ...] = ()
+):
   """Returns the pairs on which everything is compared, in memory.
 
   Args:
     config: of the run.
     data_dir: where real data are.
     disturbed: whether light changes and things move by themselves in rendered ones.
+    keyframes: distances between the frames of real ones, if others than the config's.
   """
   if config.source == "rendered":
     return rgbd_scenes.random_pairs(
@@ -202,23 +206,23 @@ def test_pairs(config: Config, data_dir, *, disturbed: bool = True):
       moving=disturbed,
       lighting=disturbed,
     )
-  source = real_source(config, data_dir, "test")
+  source = real_source(config, data_dir, "test", keyframes or config.keyframes)
   picked = np.linspace(0, len(source) - 1, min(len(source), config.test_pairs))
   examples = [source[int(index)] for index in picked]
   return {name: np.stack([one[name] for one in examples]) for name in examples[0]}
 
 
-def real_source(config: Config, data_dir, split: str) -> pipeline.Source:
+def real_source(
+  config: Config, data_dir, split: str, keyframes: tuple[int, ...]
+) -> pipeline.Source:
   """Returns the pairs of a real data set."""
   from jaxvision.papers.inverse_compositional import dataset, moving_objects
 
   if data_dir is None:
     raise UserError(f"{config.source} is read from --data_dir=DIR")
   if config.source == "TUM":
-    return dataset.pairs(
-      data_dir, split, config.keyframes, depth_range(config), config.height
-    )
-  return moving_objects.pairs(data_dir, split, config.keyframes, config.height)
+    return dataset.pairs(data_dir, split, keyframes, depth_range(config), config.height)
+  return moving_objects.pairs(data_dir, split, keyframes, config.height)
 
 
 def trainings(config: Config) -> list[tuple[str, str, int]]:
@@ -295,6 +299,15 @@ def evaluate(config: Config, run) -> None:
     )
   run.table("by seed", by_seed(config, rows, len(pairs["pose"])), "3-D EPE, cm.")
   run.figure("errors", figures.error_figure(rows), "Errors on the test pairs.")
+
+  if config.source != "rendered":
+    table = []
+    for distance in config.keyframes:
+      some = test_pairs(config, run.data_dir, keyframes=(distance,))
+      for variant in (*config.baselines, *config.variants):
+        row = {"frames apart": distance, "variant": variant}
+        table.append(row | evaluation.summary(measure(variant, some)))
+    run.table("by distance of frames", table, claims.PAPER_TUM)
 
   seeds = config.seeds
   claims.claim_learning(run, rows, seeds)
