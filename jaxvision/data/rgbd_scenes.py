@@ -91,10 +91,10 @@ def random_pair(
     "intrinsics": [4] fx, fy, cx, cy in pixels; "pose": [4, 4] from the first camera to
     the second, X_1 = R X_0 + t.
   """
-  draw, sense_pair = _parts(height, width, tuple(sorted(options.items())))
+  moving = options.pop("moving", True)
   motion_key, sensor_key = jax.random.split(key)
-  views = draw(motion_key)
-  return sense_pair(sensor_key, views, jax.lax.map(_render, views))
+  views = random_motion(motion_key, height, width, moving=moving)
+  return _sense_pair(sensor_key, views, jax.lax.map(_render, views), options)
 
 
 def random_pairs(
@@ -109,7 +109,9 @@ def random_pairs(
     width: of the views in pixels.
     options: of `random_motion` and `sense`.
   """
-  draw, render, sense_pairs = _compiled(height, width, tuple(sorted(options.items())))
+  moving = options.pop("moving", True)
+  options = {"lighting": True, "depth_noise": 0.01, "missing": 0.05} | options
+  draw, sense_pairs = _compiled(height, width)
   root = jax.random.key(seed)
   keys = jax.vmap(functools.partial(jax.random.fold_in, root))(
     jnp.arange(-(-count // _CHUNK) * _CHUNK)
@@ -118,12 +120,13 @@ def random_pairs(
   chunks = []
   for start in range(0, count, _CHUNK):  # one compilation for any count
     chunk = slice(start, start + _CHUNK)
-    views = draw(motion_keys[chunk])
+    views = draw(motion_keys[chunk], float(moving))
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), views)
     seen = jax.tree.map(
-      lambda leaf: leaf.reshape(_CHUNK, 2, *leaf.shape[1:]), render(flat)
+      lambda leaf: leaf.reshape(_CHUNK, 2, *leaf.shape[1:]), _render_all(flat)
     )
-    chunks.append(jax.device_get(sense_pairs(sensor_keys[chunk], views, seen)))
+    pairs = sense_pairs(sensor_keys[chunk], views, seen, options)
+    chunks.append(jax.device_get(pairs))
   return {
     name: np.concatenate([chunk[name] for chunk in chunks])[:count]
     for name in chunks[0]
@@ -202,41 +205,36 @@ def _render(view):
   return truth["image"], truth["depth"]
 
 
-def _parts(height, width, options):
-  """Returns key -> views and (key, views, what is seen) -> pair."""
-  options = dict(options)
-  moving = options.pop("moving", True)
-  draw = functools.partial(random_motion, height=height, width=width, moving=moving)
-
-  def sense_pair(key, views, seen):
-    images, depths = sense(key, *seen, **options)
-    extrinsics, matrix = views[1].extrinsics[1], views[1].intrinsics[0]
-    last = jnp.array([[0.0, 0.0, 0.0, 1.0]])
-    return {
-      "image0": images[0],
-      "image1": images[1],
-      "depth0": depths[0],
-      "depth1": depths[1],
-      "intrinsics": matrix[jnp.array([0, 1, 0, 1]), jnp.array([0, 1, 2, 2])],
-      "pose": jnp.concatenate([extrinsics, last]),
-    }
-
-  return draw, sense_pair
+def _sense_pair(key, views, seen, options):
+  """Returns the pair that a sensor makes of what is seen of two views."""
+  images, depths = sense(key, *seen, **options)
+  extrinsics, matrix = views[1].extrinsics[1], views[1].intrinsics[0]
+  last = jnp.array([[0.0, 0.0, 0.0, 1.0]])
+  return {
+    "image0": images[0],
+    "image1": images[1],
+    "depth0": depths[0],
+    "depth1": depths[1],
+    "intrinsics": matrix[jnp.array([0, 1, 0, 1]), jnp.array([0, 1, 2, 2])],
+    "pose": jnp.concatenate([extrinsics, last]),
+  }
 
 
 @functools.cache
-def _compiled(height, width, options):
-  """Returns the three parts of `random_pairs`, of which only one is worth optimising.
+def _compiled(height, width):
+  """Returns what comes before and after rendering, for many pairs at once.
 
-  Random numbers compile slowly and are drawn once.
+  Random numbers compile slowly and are drawn once: it is not worth optimising them.
   """
-  draw, sense_pair = _parts(height, width, options)
+
+  def draw(key, moving):
+    return random_motion(key, height, width, moving=moving)
+
   is_cpu = jax.default_backend() == "cpu"
   quick = {"xla_backend_optimization_level": 0} if is_cpu else {}
   return (
-    jax.jit(jax.vmap(draw), compiler_options=quick),
-    _render_all,
-    jax.jit(jax.vmap(sense_pair), compiler_options=quick),
+    jax.jit(jax.vmap(draw, in_axes=(0, None)), compiler_options=quick),
+    jax.jit(jax.vmap(_sense_pair, in_axes=(0, 0, 0, None)), compiler_options=quick),
   )
 
 
