@@ -27,7 +27,10 @@ def measure(
   iterations: int | None = None,
   batch: int = 40,
 ) -> Errors:
-  """Returns the errors of a tracker on pairs, see `errors`.
+  """Returns the errors of a tracker on pairs, see `errors`, and what it found.
+
+  That is "pose" [N, 4, 4], and "weights" [N, H, W] of the finest level if it learns
+  them.
 
   Args:
     tracker: of `variants.make`.
@@ -38,10 +41,10 @@ def measure(
     batch: pairs at once.
   """
   track = _tracking(tracker, iterations)
-  poses = np.concatenate(
-    [np.asarray(track(variables, part)) for part in _parts(pairs, batch)]
-  )
-  return errors(poses[: len(pairs["pose"])], pairs, tracker.depth_range)
+  parts = [jax.device_get(track(variables, part)) for part in _parts(pairs, batch)]
+  count = len(pairs["pose"])
+  found = {name: np.concatenate([p[name] for p in parts])[:count] for name in parts[0]}
+  return errors(found["pose"], pairs, tracker.depth_range) | found
 
 
 def measure_icp(
@@ -120,7 +123,11 @@ def _tracking(tracker, iterations):
 
   @functools.partial(jax.jit, compiler_options=compiled_quickly())
   def track(variables, batch):
-    return tracker.track(*variables, batch, **options).poses[:, -1]
+    found = tracker.track(*variables, batch, **options)
+    outcome = {"pose": found.poses[:, -1]}
+    if getattr(tracker, "estimator", "none") == "learned":
+      outcome["weights"] = found.weights[-1][..., 0]
+    return outcome
 
   return track
 
