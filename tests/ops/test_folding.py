@@ -13,7 +13,9 @@ class FoldingTest(chex.TestCase):
   @chex.variants(with_jit=True, without_jit=True)
   def test_one_layer_does_what_both_did(self):
     keys = jax.random.split(jax.random.key(0), 7)
-    x, kernel = (jax.random.normal(k, s) for k, s in zip(keys, [(9, 4), (4, 3)]))
+    x, kernel = (
+      jax.random.normal(k, s) for k, s in zip(keys[:2], [(9, 4), (4, 3)], strict=True)
+    )
     bias, scale, offset, mean = (jax.random.normal(k, (3,)) for k in keys[2:6])
     variance = jax.random.uniform(keys[6], (3,)).at[0].set(0.0)
     fold = self.variant(lambda *a, **k: fold_batch_norm(*a, **k, epsilon=1e-3))
