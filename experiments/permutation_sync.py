@@ -8,8 +8,11 @@ says which matches to trust, and which others to try.
   python -m experiments.permutation_sync [--preset=demo]
 
 The demo has swapped permutations, points seen by cameras, and corners of photographs
-matched across warped views, all with known answers. The paper preset reads Willow and
-the CMU sequences from --data_dir; `jaxvision.papers.permutation_sync.dataset` says how.
+matched across warped views, all with known answers. The solver's safeguard
+(`SolverConfig.shortest`), MatchALS's λ, the noise of the views and the largest turn of
+the photographs were chosen by looking at problems of the same seeds. The paper preset
+reads Willow and the CMU sequences from --data_dir;
+`jaxvision.papers.permutation_sync.dataset` says how.
 
   python -m experiments.permutation_sync --mode=predict --inputs=matches.npz
   python -m experiments.permutation_sync --mode=predict --inputs=a.jpg,b.jpg,c.jpg
