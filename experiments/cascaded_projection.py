@@ -42,7 +42,7 @@ from jaxvision.papers.cascaded_projection import (
   training,
 )
 from jaxvision.papers.cascaded_projection.compression import Compressor
-from jaxvision.train import Stage, State, fit, launcher, restore
+from jaxvision.train import Stage, State, fit, jit_once, launcher, restore
 
 CITATION = (
   "B. Minnehan and A. Savakis, Cascaded Projection: End-to-End Network Compression "
@@ -258,6 +258,17 @@ def stages(config: Config) -> dict[str, Stage]:
   )
 
 
+@functools.cache  # compiled once for all seeds
+def first_state(config: Config, name: str) -> Callable:
+  """Returns key -> state that a classifier's training starts from."""
+
+  def init(key):
+    model, rule = trained_model(config, name), optimizer(config, "train")
+    return training.classifier_state(key, model, images_of(config), rule)
+
+  return jit_once(init)
+
+
 def teacher_of(config: Config, name: str, seed: int, advance: Advance) -> dict:
   """Returns the trained network's parameters, normalisations folded away."""
   model = trained_model(config, name)
@@ -265,9 +276,7 @@ def teacher_of(config: Config, name: str, seed: int, advance: Advance) -> dict:
     shape = data.SOURCES[config.source].shape
     variables = published.load(config.pretrained, model, shape)
   else:
-    state = training.classifier_state(
-      jax.random.key(seed), model, images_of(config), optimizer(config, "train")
-    )
+    state = first_state(config, name)(jax.random.key(seed))
     step = step_of(config, name, "train")
     state = advance(f"train-{name}-{seed}", state, step, config.train_steps, seed)
     variables = {"params": state.params, **state.model_state}

@@ -7,7 +7,6 @@ Networks under compression are without normalisation. The groups of `State.param
   that are trained and those that are not, with "teacher".
 """
 
-import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,7 +18,7 @@ import optax
 
 from jaxvision.papers.cascaded_projection import losses, network, projection
 from jaxvision.papers.cascaded_projection.links import Link, Tap, final_taps, taps_of
-from jaxvision.train import State, gradient_step, jit_once
+from jaxvision.train import State, gradient_step
 
 Optimizer = optax.GradientTransformation
 
@@ -58,14 +57,9 @@ def classifier_state(
     images: [1, H, W, C], of which only the shape matters.
     optimizer: of its parameters.
   """
-  variables = dict(_initialiser(model)(key, images))
+  variables = dict(model.init(key, images))
   params = variables.pop("params")
   return State.create(key, params, optimizer, model_state=variables)
-
-
-@functools.cache  # compiled once for all seeds
-def _initialiser(model: nn.Module) -> Callable:
-  return jit_once(model.init)
 
 
 def projection_step(
