@@ -23,6 +23,11 @@ class BenchmarkTest(absltest.TestCase):
     self.assertLen(calls, 6)
     self.assertGreater(duration, 0.0)
 
+  def test_a_limit_leaves_three_calls(self):
+    calls = []
+    benchmark.seconds(lambda: calls.append(None) or jnp.zeros(()), limit=0.0)
+    self.assertLen(calls, 4)
+
   def test_batches_have_the_shapes_of_the_specification(self):
     specification = {
       "image": jax.ShapeDtypeStruct((2, 3), jnp.float32),
