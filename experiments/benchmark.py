@@ -6,9 +6,10 @@
 
 Each paper's forward pass and training step, at the batch of its demo preset, and what
 its own `jaxvision/papers/<paper>/speed.py` times: median of at least 20 calls (3 where
-a call takes seconds) after a warm-up, compile time apart, with one thread and with all. FLOP/s (as XLA counts them)
-stand beside the matmul peak measured in the same process.
-Rows that were measured replace those of the same name in results/benchmark.json.
+a call takes seconds) after a warm-up, compile time apart, with one thread and with
+all. FLOP/s (as XLA counts them) stand beside the matmul peak measured in the same
+process. Rows that were measured replace those of the same name in
+results/benchmark.json.
 """
 
 import datetime
