@@ -102,6 +102,9 @@ class Config:
         raise ValueError(f"networks: {name!r} is none of {known}")
     if set(self.starts) - {"random", "pca"} or "random" not in self.starts:
       raise ValueError(f"starts: {self.starts} are not random, and maybe pca")
+    for ratio in (*self.ratios, *self.stage_ratios, *self.sweep_ratios):
+      if not 0 < ratio <= 1:
+        raise ValueError(f"ratios: {ratio:g} is not in (0, 1]")
     if "CaP" not in self.relaxed:
       raise ValueError(f"relaxed: {self.relaxed} lacks CaP")
 
