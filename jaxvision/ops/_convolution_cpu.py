@@ -49,7 +49,10 @@ def spread(y: chex.Array, kernel: chex.Array, form: Form) -> chex.Array:
   # Interleaving pictures of few channels costs more than the zeros it saves:
   # 4 × 4 stride 2, 4×64×64×64 -> 3: 2.5 by lax, 3.2 by phases.
   small = all(w <= 2 * s for w, s in zip(form.window, form.strides, strict=True))
-  if form.groups == 1 and channels <= 4 and small and len(form.spatial) < 3:
+  # A negative padding is left to `correlate`, which crops; see `views.without_crops`.
+  grows = min(map(min, _dilated_padding(form))) >= 0
+  is_flat = form.groups == 1 and len(form.spatial) < 3
+  if is_flat and channels <= 4 and small and grows:
     return _spread_dilated(y, _swap_channels(kernel, 1), form)
 
   kernel = _swap_channels(kernel, form.groups)
@@ -111,22 +114,26 @@ def _correlate_depthwise(x: chex.Array, kernel: chex.Array, form: Form) -> chex.
 
 def _spread_dilated(y: chex.Array, swapped: chex.Array, form: Form) -> chex.Array:
   """Convolves y, strides - 1 zeros between its elements, with the flipped window."""
-  padding = [
-    (e - 1 - low, n - 1 + low - (m - 1) * s)
-    for e, n, m, s, (low, _) in zip(
-      form.extent, form.spatial, form.outputs, form.strides, form.padding, strict=True
-    )
-  ]
   return lax.conv_general_dilated(
     y,
     jnp.flip(swapped, range(len(form.window))),
     window_strides=(1,) * len(form.window),
-    padding=padding,
+    padding=_dilated_padding(form),
     lhs_dilation=form.strides,
     rhs_dilation=form.dilation,
     dimension_numbers=plain.dimension_numbers(form),
     precision=form.precision,
   )
+
+
+def _dilated_padding(form: Form) -> list[tuple[int, int]]:
+  """Returns the padding of y, zeros between its elements, that gives all of x."""
+  return [
+    (e - 1 - low, n - 1 + low - (m - 1) * s)
+    for e, n, m, s, (low, _) in zip(
+      form.extent, form.spatial, form.outputs, form.strides, form.padding, strict=True
+    )
+  ]
 
 
 def _phase(form: Form, axis: int, phase: int, size: int):
