@@ -2,11 +2,9 @@
 
 import csv
 import dataclasses
+import functools
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 import jax
@@ -16,18 +14,9 @@ from absl.testing import absltest, parameterized
 from experiments import cascaded_projection as experiment
 from jaxvision.data import images
 from jaxvision.papers.cascaded_projection import links, network
+from tests.experiments import launching
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def launch(*flags: str) -> subprocess.CompletedProcess:
-  return subprocess.run(
-    [sys.executable, "-m", "experiments.cascaded_projection", *flags],
-    cwd=ROOT,
-    env=os.environ | {"PYTHONPATH": str(ROOT)},
-    capture_output=True,
-    text=True,
-  )
+launch = functools.partial(launching.launch, "cascaded_projection")
 
 
 class ExperimentTest(parameterized.TestCase):

@@ -1,10 +1,8 @@
 """The experiment through its own command line: smoke preset, then predictions."""
 
+import functools
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 import jax.numpy as jnp
@@ -14,18 +12,9 @@ from absl.testing import absltest
 from experiments import fermat_paths as experiment
 from jaxvision.data import archives, meshes
 from jaxvision.papers.fermat_paths import closed_forms, measurements, scenes
+from tests.experiments import launching
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def launch(*flags: str) -> subprocess.CompletedProcess:
-  return subprocess.run(
-    [sys.executable, "-m", "experiments.fermat_paths", *flags],
-    cwd=ROOT,
-    env=os.environ | {"PYTHONPATH": str(ROOT)},
-    capture_output=True,
-    text=True,
-  )
+launch = functools.partial(launching.launch, "fermat_paths")
 
 
 def sphere_arrays(grid=14):

@@ -1,10 +1,8 @@
 """The experiment through its own command line: smoke preset, then a prediction."""
 
+import functools
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 import numpy as np
@@ -13,18 +11,9 @@ from absl.testing import absltest
 from experiments import filterreg as experiment
 from jaxvision.data import ply
 from jaxvision.errors import UserError
+from tests.experiments import launching
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def launch(*flags: str) -> subprocess.CompletedProcess:
-  return subprocess.run(
-    [sys.executable, "-m", "experiments.filterreg", *flags],
-    cwd=ROOT,
-    env=os.environ | {"PYTHONPATH": str(ROOT)},
-    capture_output=True,
-    text=True,
-  )
+launch = functools.partial(launching.launch, "filterreg")
 
 
 class ExperimentTest(absltest.TestCase):

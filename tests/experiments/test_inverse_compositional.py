@@ -1,10 +1,8 @@
 """The experiment through its own command line: smoke preset, then a prediction."""
 
+import functools
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 from unittest import mock
 
@@ -15,18 +13,9 @@ from absl.testing import absltest
 from experiments import inverse_compositional as experiment
 from jaxvision.data import images
 from jaxvision.papers.inverse_compositional import claims
+from tests.experiments import launching
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def launch(*flags: str) -> subprocess.CompletedProcess:
-  return subprocess.run(
-    [sys.executable, "-m", "experiments.inverse_compositional", *flags],
-    cwd=ROOT,
-    env=os.environ | {"PYTHONPATH": str(ROOT)},
-    capture_output=True,
-    text=True,
-  )
+launch = functools.partial(launching.launch, "inverse_compositional")
 
 
 class ExperimentTest(absltest.TestCase):

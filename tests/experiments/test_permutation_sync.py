@@ -1,10 +1,8 @@
 """Test of the permutation_sync experiment: its smoke preset, then predictions."""
 
+import functools
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 import numpy as np
@@ -13,22 +11,9 @@ from absl.testing import absltest
 from experiments import permutation_sync as experiment
 from jaxvision.data import images, photographs
 from jaxvision.papers.permutation_sync import data
+from tests.experiments import launching
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-# The processes of this module compile the same functions.
-CACHE = tempfile.TemporaryDirectory()
-
-
-def launch(*flags: str) -> subprocess.CompletedProcess:
-  return subprocess.run(
-    [sys.executable, "-m", "experiments.permutation_sync", *flags],
-    cwd=ROOT,
-    env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": CACHE.name},
-    capture_output=True,
-    text=True,
-  )
+launch = functools.partial(launching.launch, "permutation_sync")
 
 
 class ExperimentTest(absltest.TestCase):

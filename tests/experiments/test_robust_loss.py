@@ -1,11 +1,9 @@
 """The experiment through its own command line: smoke preset, then predictions."""
 
 import dataclasses
+import functools
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 import jax
@@ -17,18 +15,9 @@ from jaxvision.data import images
 from jaxvision.errors import UserError
 from jaxvision.papers.robust_loss import depth_data
 from jaxvision.train.run import Run
+from tests.experiments import launching
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def launch(*flags: str) -> subprocess.CompletedProcess:
-  return subprocess.run(
-    [sys.executable, "-m", "experiments.robust_loss", *flags],
-    cwd=ROOT,
-    env=os.environ | {"PYTHONPATH": str(ROOT)},
-    capture_output=True,
-    text=True,
-  )
+launch = functools.partial(launching.launch, "robust_loss")
 
 
 class ExperimentTest(absltest.TestCase):
