@@ -27,7 +27,6 @@ import numpy as np
 import optax
 
 from jaxvision.nn import batch_norm
-from jaxvision.nn.vgg import VGG
 from jaxvision.papers.cascaded_projection import (
   claims,
   data,
@@ -174,23 +173,10 @@ def folded_model(config: Config, name: str) -> nn.Module:
 
 
 def compressions(config: Config, name: str) -> dict[str, dict[str, float]]:
-  """Returns {label: {producer: ratio}} of a network; others are not compressed.
-
-  A VGG's last convolution keeps its width, as the outputs of residual blocks do.
-  """
-  model = folded_model(config, name)
-  every = links.links_of(model)
-  if not isinstance(model, VGG):
-    return {f"{r:g}": {li.producer: r for li in every} for r in config.ratios}
-  if config.stage_ratios:
-    shares = {f"conv{n}": r for n, r in enumerate(config.stage_ratios, start=1)}
-    chosen = {
-      li.producer: shares[li.producer.split("_")[0]]
-      for li in every
-      if li.producer.split("_")[0] in shares
-    }
-    return {"by stage": chosen}
-  return {f"{r:g}": {li.producer: r for li in every[:-1]} for r in config.ratios}
+  """Returns {label: {producer: ratio}} of a network; others are not compressed."""
+  return links.compressions(
+    folded_model(config, name), config.ratios, config.stage_ratios
+  )
 
 
 def links_at(config: Config, name: str, ratios) -> tuple[links.Link, ...]:
@@ -488,11 +474,7 @@ def predict(config: Config, run, inputs) -> None:
     inputs,
   )
   for one in predictions:
-    verdicts = (
-      f"{kind} {one[kind]['class']} ({max(one[kind]['probabilities']):.0%})"
-      for kind in ("uncompressed", "compressed")
-    )
-    run.log(f"{one['file']}: {', '.join(verdicts)}")
+    run.log(prediction.describe(one))
   if run.is_main:
     prediction.write(run.out, predictions)
 

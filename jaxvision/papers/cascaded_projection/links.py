@@ -61,6 +61,29 @@ def links_of(model: nn.Module) -> tuple[Link, ...]:
   raise TypeError(f"no links are known for a {type(model).__name__}")
 
 
+def compressions(
+  model: nn.Module, ratios: Sequence[float], stage_ratios: Sequence[float] = ()
+) -> dict[str, dict[str, float]]:
+  """Returns {label: {producer: ratio}}: what is left of which layers.
+
+  Layers that are not named keep their width. A VGG's last convolution does, as the
+  outputs of residual blocks do.
+
+  Args:
+    model: a `VGG` or `ResNet` without normalisation.
+    ratios: shares of the channels in (0, 1], each for all layers.
+    stage_ratios: instead, one for each of a VGG's first stages.
+  """
+  producers = [link.producer for link in links_of(model)]
+  if isinstance(model, VGG):
+    if stage_ratios:
+      shares = {f"conv{n}": r for n, r in enumerate(stage_ratios, start=1)}
+      stages = {producer: producer.split("_")[0] for producer in producers}
+      return {"by stage": {p: shares[s] for p, s in stages.items() if s in shares}}
+    producers = producers[:-1]
+  return {f"{ratio:g}": dict.fromkeys(producers, ratio) for ratio in ratios}
+
+
 def _vgg_links(model: VGG) -> tuple[Link, ...]:
   layers = [
     f"conv{number}_{index}"

@@ -42,6 +42,16 @@ def predict(
   ]
 
 
+def describe(one: dict) -> str:
+  """Returns a line for one of the predictions."""
+  verdicts = (
+    f"{name} {verdict['class']} ({max(verdict['probabilities']):.0%})"
+    for name, verdict in one.items()
+    if name != "file"
+  )
+  return f"{one['file']}: {', '.join(verdicts)}"
+
+
 def write(directory: epath.Path, predictions: Sequence[dict]) -> None:
   """Writes predictions.json and predictions.csv, each all at once.
 
