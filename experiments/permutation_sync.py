@@ -8,10 +8,12 @@ says which matches to trust, and which others to try.
   python -m experiments.permutation_sync [--preset=demo]
 
 The demo has swapped permutations, points seen by cameras, and corners of photographs
-matched across warped views, all with known answers. The solver's safeguard
-(`SolverConfig.shortest`), MatchALS's λ, the noise of the views and the largest turn of
-the photographs were chosen by looking at problems of the same seeds. The paper preset
-reads Willow and the CMU sequences from --data_dir;
+matched across warped views, all with known answers. Chosen by looking at problems of
+the same seeds: the solver's safeguard (`SolverConfig.shortest`) and when it stops
+(`SolverConfig.tolerance`), MatchALS's λ, the noise of the views and how it grows with
+the angle, the largest turn of the photographs, and the second line search of gradient
+descent, which C2 is measured against too. The paper preset reads Willow and the CMU
+sequences from --data_dir;
 `jaxvision.papers.permutation_sync.dataset` says how.
 
   python -m experiments.permutation_sync --mode=predict --inputs=matches.npz

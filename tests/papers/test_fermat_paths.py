@@ -124,11 +124,9 @@ class TheoryTest(parameterized.TestCase):
 
 
 class FlowTest(chex.TestCase):
-  @chex.variants(with_jit=True, without_jit=True)
   def test_exact_sphere_is_recovered(self):
     wall, paths, points = sphere_wall()
-    run = self.variant(functools.partial(pipeline.from_paths, settings=SPHERE))
-    found = run(paths[..., None], jnp.ones((11, 11, 1), jnp.int32), wall)
+    found = from_paths(paths[..., None], jnp.ones((11, 11, 1), jnp.int32), wall, SPHERE)
     valid = np.asarray(found.valid[..., 0])
     self.assertEqual(valid.sum(), 25)
     error = np.linalg.norm(found.points[..., 0, :] - points, axis=-1)[valid]
