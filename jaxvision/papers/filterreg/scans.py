@@ -5,7 +5,6 @@ pyvista or pybullet: nothing is imported from it, only its mesh files are read),
 the built-in surface.
 """
 
-import importlib.util
 import pathlib
 
 import chex
@@ -13,31 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.data import meshes
+from jaxvision.data import meshes, wheel_meshes
 from jaxvision.ops import rigid
 from jaxvision.papers.filterreg import data
 
-# Where packages keep meshes, the most bunny-like first.
-_MESHES = (
-  ("pymeshlab", "tests/sample_meshes/bunny.obj"),
-  ("pymeshlab", "tests/sample_meshes/cow.obj"),
-  ("pybullet_data", "bunny.obj"),
-  ("pybullet_data", "duck.obj"),
-  ("pyvista", "examples/airplane.ply"),
-)
+# What is scanned, the most bunny-like first.
+_OBJECTS = ("bunny", "cow", "low bunny", "duck", "small airplane")
 _HEIGHT, _WIDTH, _FOCAL = 120, 160, 320.0
 _DISTANCE = 0.45  # metres from the camera to the object
-
-
-def find_mesh() -> pathlib.Path | None:
-  """Returns a mesh file of an installed package, or None."""
-  for package, name in _MESHES:
-    found = importlib.util.find_spec(package)
-    for folder in (found.submodule_search_locations or ()) if found else ():
-      path = pathlib.Path(folder) / name
-      if path.exists():
-        return path
-  return None
 
 
 def sample_mesh(path: pathlib.Path, count: int, seed: int) -> np.ndarray:
@@ -58,7 +40,7 @@ def sample_mesh(path: pathlib.Path, count: int, seed: int) -> np.ndarray:
 
 def dense_surface(count: int = 60_000) -> tuple[np.ndarray, str]:
   """Returns points [count, 3] of the object that is scanned, and its name."""
-  path = find_mesh()
+  path = wheel_meshes.find(_OBJECTS)
   if path is not None:
     return sample_mesh(path, count, 0), path.stem
   points, _ = jax.jit(data.sample_surface, static_argnums=1)(jax.random.key(7), count)
