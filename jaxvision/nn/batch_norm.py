@@ -31,7 +31,7 @@ def batch_norm(
     use_running_average=not train,
     epsilon=epsilon,
     momentum=momentum,
-    axis_name=AXIS if train and _is_bound(AXIS) else None,
+    axis_name=AXIS if train and is_bound(AXIS) else None,
     **options,
   )
 
@@ -83,7 +83,8 @@ def _norm_of(convolution: str) -> str:
   return convolution.replace("conv", "bn", 1) if "conv" in convolution else ""
 
 
-def _is_bound(axis: str) -> bool:
+def is_bound(axis: str) -> bool:
+  """Returns whether the named axis is mapped over where this is traced."""
   try:
     jax.lax.axis_size(axis)
   except NameError:
