@@ -31,7 +31,7 @@ from jaxvision.papers.inverse_compositional import (
   training,
   variants,
 )
-from jaxvision.train import Stage, State, fit, launcher, restore
+from jaxvision.train import Stage, State, fit, jit_once, launcher, restore
 
 CITATION = (
   "Z. Lv, F. Dellaert, J. M. Rehg and A. Geiger, Taking a Deeper Look at the Inverse "
@@ -170,9 +170,7 @@ def initial_state(config: Config, name: str, seed: int) -> State:
 
 @functools.cache
 def _initializer(config: Config, name: str):
-  # It runs once a seed, but random numbers compile slowly.
-  init = stage(config, name, 1000).init
-  return jax.jit(init, compiler_options=evaluation.compiled_quickly())
+  return jit_once(stage(config, name, 1000).init)
 
 
 def training_source(config: Config, data_dir) -> pipeline.Source:

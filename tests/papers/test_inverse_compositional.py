@@ -23,6 +23,7 @@ from jaxvision.papers.inverse_compositional import (
   variants,
 )
 from jaxvision.papers.inverse_compositional.tracker import Tracker
+from jaxvision.train import jit_once
 
 HEIGHT, WIDTH = 12, 16
 INTRINSICS = jnp.array([[20.0, 21.0, 7.5, 5.5]])
@@ -31,6 +32,18 @@ SMALL = {
   "estimator_layers": ((4, 1), (1, 1)),
   "hidden": (8,),
 }
+
+
+@functools.cache
+def compiled(solver, iterations):
+  """Returns a solver (level, weights, pose) -> pose, compiled once for all tests."""
+  return jit_once(functools.partial(getattr(solvers, solver), iterations=iterations))
+
+
+residual_of = jax.jit(alignment.residual)
+pose_loss = jax.jit(losses.pose_loss)
+end_point_error = jax.jit(losses.end_point_error)
+warp = jax.jit(geometry.warp)
 
 
 def random_poses(count, seed=0):
@@ -73,12 +86,9 @@ class GeometryTest(chex.TestCase):
     key = jax.random.key(0)
     self.depth = jax.random.uniform(key, (1, HEIGHT, WIDTH), minval=0.2, maxval=1.0)
 
-  @chex.variants(with_jit=True, without_jit=True)
   def test_projection_of_moved_points(self):
     poses = random_poses(3)[None]
-    points, inverse = self.variant(geometry.warp)(
-      self.rays, self.depth, poses, INTRINSICS
-    )
+    points, inverse = warp(self.rays, self.depth, poses, INTRINSICS)
     shown = geometry.unproject(1 / self.depth, INTRINSICS).reshape(-1, 3)
     fx, fy, cx, cy = INTRINSICS[0]
     for number in range(3):
@@ -92,15 +102,15 @@ class GeometryTest(chex.TestCase):
     far = jnp.zeros_like(self.depth)
     pose = random_poses(1)
     turned = pose.at[:, :3, 3].set(0.0)
-    warps = [geometry.warp(self.rays, far, p, INTRINSICS) for p in (pose, turned)]
+    warps = [warp(self.rays, far, p, INTRINSICS) for p in (pose, turned)]
     chex.assert_trees_all_close(*warps)
 
   def test_jacobian_is_the_derivative_at_the_identity(self):
-    def warp(twist):
+    def moved(twist):
       pose = rigid.exp_twist(twist)[None]
-      return geometry.warp(self.rays, self.depth, pose, INTRINSICS)[0]
+      return warp(self.rays, self.depth, pose, INTRINSICS)[0]
 
-    derivative = jax.jit(jax.jacfwd(warp))(jnp.zeros(6))
+    derivative = jit_once(jax.jacfwd(moved))(jnp.zeros(6))
     du, dv = geometry.warp_jacobian(self.rays, self.depth, INTRINSICS)
     np.testing.assert_allclose(derivative[..., 0, :], du, atol=1e-3)
     np.testing.assert_allclose(derivative[..., 1, :], dv, atol=1e-3)
@@ -108,7 +118,7 @@ class GeometryTest(chex.TestCase):
   def test_points_behind_the_camera_stay_finite(self):
     pose = jnp.eye(4).at[2, 3].set(-1.0)[None]
     depth = jnp.ones((1, HEIGHT, WIDTH))  # all points come to lie at depth 0
-    points, inverse = geometry.warp(self.rays, depth, pose, INTRINSICS)
+    points, inverse = warp(self.rays, depth, pose, INTRINSICS)
     self.assertTrue(jnp.all(jnp.isfinite(points)) and jnp.all(jnp.isfinite(inverse)))
 
   def test_visible_is_what_is_inside_and_before(self):
@@ -135,7 +145,7 @@ class PreprocessingTest(absltest.TestCase):
 
 class AlignmentTest(absltest.TestCase):
   def test_same_views_leave_no_residual(self):
-    residual, visible = alignment.residual(cone_level(), jnp.eye(4)[None])
+    residual, visible = residual_of(cone_level(), jnp.eye(4)[None])
     inside = residual[:, 1:, 1:][visible[:, 1:, 1:]]
     self.assertGreater(inside.size, 100)
     np.testing.assert_allclose(inside, 0, atol=1e-5)
@@ -145,7 +155,7 @@ class AlignmentTest(absltest.TestCase):
     level = level._replace(image_depth=level.image_depth + 1.0)  # all stands before
 
     def total(image):
-      residual, _ = alignment.residual(level._replace(image=image), jnp.eye(4)[None])
+      residual, _ = residual_of(level._replace(image=image), jnp.eye(4)[None])
       return jnp.sum(residual)
 
     value, gradient = jax.value_and_grad(total)(level.image)
@@ -204,17 +214,18 @@ class SolversTest(parameterized.TestCase):
   def solve(self, solver, level, iterations=5, weights=None, **options):
     if weights is None:
       weights = jnp.ones((1, HEIGHT, WIDTH))
-    solve = functools.partial(getattr(solvers, solver), iterations=iterations)
-    return jax.jit(functools.partial(solve, **options))(
-      level, weights, jnp.eye(4)[None]
-    )
+    solve = compiled(solver, iterations)
+    if options:
+      solve = getattr(solvers, solver)
+      solve = jit_once(functools.partial(solve, iterations=iterations, **options))
+    return solve(level, weights, jnp.eye(4)[None])
 
   @parameterized.parameters("gauss_newton", "levenberg_marquardt")
   def test_alignment_removes_the_residual(self, solver):
     level = cone_level(shift=0.8)
-    before, _ = alignment.residual(level, jnp.eye(4)[None])
+    before, _ = residual_of(level, jnp.eye(4)[None])
     pose = self.solve(solver, level)
-    after, visible = alignment.residual(level, pose)
+    after, visible = residual_of(level, pose)
     self.assertGreater(jnp.mean(visible), 0.7)
     self.assertLess(jnp.median(jnp.abs(after)), 0.15 * jnp.median(jnp.abs(before)))
 
@@ -223,7 +234,7 @@ class SolversTest(parameterized.TestCase):
     costs = []
     for iterations in range(4):
       pose = self.solve("levenberg_marquardt", level, iterations)
-      costs.append(float(jnp.sum(alignment.residual(level, pose)[0] ** 2)))
+      costs.append(float(jnp.sum(residual_of(level, pose)[0] ** 2)))
     self.assertEqual(costs, sorted(costs, reverse=True))
     self.assertLess(costs[-1], costs[0])
 
@@ -304,9 +315,8 @@ class SolversTest(parameterized.TestCase):
         lambda leaf: jax.random.normal(jax.random.key(2), leaf.shape, leaf.dtype),
         variables,
       )
-      quick = {"xla_backend_optimization_level": 0}
-      value = jax.jit(found, compiler_options=quick)
-      gradient = jax.jit(jax.grad(found), compiler_options=quick)(variables)
+      value = jit_once(found)
+      gradient = jit_once(jax.grad(found))(variables)
       along = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, gradient, way)))
       ahead, behind = (
         value(jax.tree.map(lambda v, w, e=e: v + e * w, variables, way))
@@ -345,8 +355,8 @@ class TrackerTest(parameterized.TestCase):
 
   def test_whatever_the_input_the_pose_is_finite(self):
     tracker = Tracker(**SMALL, iterations=2)
-    variables = jax.jit(tracker.init)(jax.random.key(0))
-    track = jax.jit(functools.partial(tracker.track, *variables))
+    variables = jit_once(tracker.init)(jax.random.key(0))
+    track = jit_once(functools.partial(tracker.track, *variables))
     batch = random_batch()
     found = track(batch)
     self.assertEqual(found.poses.shape, (2, 2, 4, 4))
@@ -370,9 +380,9 @@ class TrackerTest(parameterized.TestCase):
   def test_views_are_normalised_one_after_the_other(self):
     blocks = encoders.ConvBlocks(((3, 1), (2, 2)))
     views = jax.random.normal(jax.random.key(0), (2, 2, 6, 5, 4))
-    variables = jax.jit(blocks.init)(jax.random.key(1), views[0])
+    variables = jit_once(blocks.init)(jax.random.key(1), views[0])
     apply = functools.partial(blocks.apply, train=True, mutable=["batch_stats"])
-    apply = jax.jit(apply, static_argnames="groups")
+    apply = jit_once(apply, static_argnames="groups")
     together, updated = apply(variables, views.reshape(4, 6, 5, 4), groups=2)
     state = variables
     for view, ours in zip(views, jnp.split(together, 2), strict=True):
@@ -401,31 +411,31 @@ class LossesTest(parameterized.TestCase):
     truth = random_poses(1)
     poses = jnp.stack([truth, truth.at[:, :3, 3].add(jnp.array([0.3, 0.0, 0.4]))], 1)
     views = truth, self.depth, INTRINSICS, self.valid
-    np.testing.assert_allclose(
-      losses.end_point_error(poses, *views), [[0, 0.5]], atol=1e-6
-    )
-    np.testing.assert_allclose(losses.pose_loss(poses, *views), [0.5], atol=1e-6)
+    np.testing.assert_allclose(end_point_error(poses, *views), [[0, 0.5]], atol=1e-6)
+    np.testing.assert_allclose(pose_loss(poses, *views), [0.5], atol=1e-6)
 
   def test_invalid_points_do_not_count_whatever_they_are(self):
     truth = random_poses(1)
     poses = random_poses(1, seed=1)
     some = self.depth > 2
-    expected = losses.end_point_error(poses, truth, self.depth, INTRINSICS, some)
+    expected = end_point_error(poses, truth, self.depth, INTRINSICS, some)
     damaged = jnp.where(some, jnp.nan, self.depth)
 
     def error(poses):
-      return losses.end_point_error(poses, truth, damaged, INTRINSICS, some)[0]
+      return end_point_error(poses, truth, damaged, INTRINSICS, some)[0]
 
-    value, gradient = jax.value_and_grad(error)(poses)
+    value, gradient = jit_once(jax.value_and_grad(error))(poses)
     np.testing.assert_allclose(value, expected[0], rtol=1e-6)
     self.assertTrue(jnp.all(jnp.isfinite(gradient)))
-    nothing = losses.end_point_error(poses, truth, damaged, INTRINSICS, ~self.valid)
+    nothing = end_point_error(poses, truth, damaged, INTRINSICS, ~self.valid)
     self.assertEqual(float(nothing[0]), 0.0)
 
   def test_exact_pose_has_a_finite_gradient(self):
     truth = random_poses(1)
-    gradient = jax.grad(
-      lambda p: losses.end_point_error(p, truth, self.depth, INTRINSICS, self.valid)[0]
+    gradient = jit_once(
+      jax.grad(
+        lambda p: end_point_error(p, truth, self.depth, INTRINSICS, self.valid)[0]
+      )
     )(truth)
     np.testing.assert_array_equal(gradient, 0)
 

@@ -263,7 +263,7 @@ class TrainingTest(FolderTestCase):
       training.batch_shapes(2, HEIGHT, WIDTH),
       size=(12, 16),
     )
-    state = jax.jit(stage.init)(jax.random.key(0))
+    state = train.jit_once(stage.init)(jax.random.key(0))
 
     def fit(name, steps):
       batches = pipeline.batches(pipeline.ArraySource(rendered()), batch_size=2, seed=0)

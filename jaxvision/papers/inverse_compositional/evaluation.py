@@ -15,6 +15,7 @@ from jaxvision.papers.inverse_compositional import (
 )
 from jaxvision.papers.inverse_compositional.regressors import Regressor
 from jaxvision.papers.inverse_compositional.tracker import Tracker
+from jaxvision.train import jit_once
 
 Errors = dict[str, np.ndarray]
 
@@ -97,15 +98,6 @@ def pooled(runs: list[Errors]) -> Errors:
   return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
 
 
-def compiled_quickly() -> dict[str, int]:
-  """Returns options of `jax.jit` for what runs so seldom that compiling takes longer.
-
-  On a CPU they halve the time to compile; elsewhere they are empty.
-  """
-  is_cpu = jax.default_backend() == "cpu"
-  return {"xla_backend_optimization_level": 0} if is_cpu else {}
-
-
 def _parts(pairs: Mapping[str, np.ndarray], batch: int) -> list[dict[str, Any]]:
   """Returns the pairs in batches of one size, the last filled up by its last pair."""
   count = len(pairs["pose"])
@@ -121,7 +113,7 @@ def _parts(pairs: Mapping[str, np.ndarray], batch: int) -> list[dict[str, Any]]:
 def _tracking(tracker, iterations):
   options = {} if iterations is None else {"iterations": iterations}
 
-  @functools.partial(jax.jit, compiler_options=compiled_quickly())
+  @jit_once
   def track(variables, batch):
     found = tracker.track(*variables, batch, **options)
     outcome = {"pose": found.poses[:, -1]}
@@ -134,7 +126,7 @@ def _tracking(tracker, iterations):
 
 @functools.cache
 def _icp(depth_range, point_to_plane):
-  @functools.partial(jax.jit, compiler_options=compiled_quickly())
+  @jit_once
   def align(batch):
     depths = batch["depth0"], batch["depth1"]
     valid = [preprocessing.is_in_range(depth, *depth_range) for depth in depths]

@@ -1,5 +1,6 @@
 """Pictures: what alignment leaves of the difference between two views."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import chex
@@ -10,6 +11,7 @@ from jaxvision.ops.sampling import bilinear
 from jaxvision.papers.inverse_compositional import geometry, preprocessing
 from jaxvision.papers.inverse_compositional.evaluation import Errors
 from jaxvision.papers.inverse_compositional.variants import LEARNED
+from jaxvision.train import jit_once
 
 LARGEST_RESIDUAL = 0.4  # of luminance in [0, 1], shown as the end of the scale
 
@@ -30,22 +32,32 @@ def warped_residual(
     residuals [N, H, W], NaN where the second view does not show the pixel or its depth
     is not known; warped images [N, H, W, 3], NaN likewise.
   """
-  depths = [jnp.asarray(pair[f"depth{i}"])[None] for i in (0, 1)]
-  inverse = [
-    preprocessing.invert_valid_depth(
-      depth, preprocessing.is_in_range(depth, *depth_range)
-    )
-    for depth in depths
-  ]
-  intrinsics = jnp.asarray(pair["intrinsics"])[None]
-  rays = geometry.pixel_rays(*depths[0].shape[1:], intrinsics)
-  points, warped_depth = geometry.warp(rays, inverse[0], poses[None], intrinsics)
-  seen = bilinear(inverse[1][..., None], points)[..., 0]
-  shown = geometry.is_visible(points, warped_depth, seen) & (inverse[0][:, None] > 0)
-  images = bilinear(jnp.asarray(pair["image1"])[None], points)[0]
-  images = jnp.where(shown[0, ..., None], images, jnp.nan)
-  difference = images - jnp.asarray(pair["image0"])
-  return np.asarray(preprocessing.luminance(difference)[..., 0]), np.asarray(images)
+  names = ("image0", "image1", "depth0", "depth1", "intrinsics")
+  residuals, images = _warped(depth_range)({n: pair[n] for n in names}, poses)
+  return np.asarray(residuals), np.asarray(images)
+
+
+@functools.cache
+def _warped(depth_range):
+  @jit_once
+  def warp(pair, poses):
+    depths = [pair[f"depth{i}"][None] for i in (0, 1)]
+    inverse = [
+      preprocessing.invert_valid_depth(
+        depth, preprocessing.is_in_range(depth, *depth_range)
+      )
+      for depth in depths
+    ]
+    intrinsics = pair["intrinsics"][None]
+    rays = geometry.pixel_rays(*depths[0].shape[1:], intrinsics)
+    points, warped_depth = geometry.warp(rays, inverse[0], poses[None], intrinsics)
+    seen = bilinear(inverse[1][..., None], points)[..., 0]
+    shown = geometry.is_visible(points, warped_depth, seen) & (inverse[0][:, None] > 0)
+    images = bilinear(pair["image1"][None], points)[0]
+    images = jnp.where(shown[0, ..., None], images, jnp.nan)
+    return preprocessing.luminance(images - pair["image0"])[..., 0], images
+
+  return warp
 
 
 def residual_figure(

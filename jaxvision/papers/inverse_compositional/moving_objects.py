@@ -43,9 +43,6 @@ class _FromInfo(builder.Builder):
   FILES = ("data_objs3D/*/*/info.pkl",)
   INSTRUCTIONS = _INSTRUCTIONS
 
-  def _features(self):
-    raise NotImplementedError
-
   def _split_generators(self, dl_manager):
     root = dl_manager.manual_dir / "data_objs3D"
     return {
