@@ -36,11 +36,9 @@ def corner_positions(keys, blur):
 
 
 class EncloseTest(chex.TestCase):
-  @chex.variants(with_jit=True, without_jit=True)
   @parameterized.product(d=[1, 2, 3, 6], blur=[False, True])
   def test_corners_interpolate_their_own_positions(self, d, blur):
     features = features_of(40, d)
-    enclose = self.variant(permutohedral.enclose, static_argnames="blur")
     keys, weights = enclose(features, blur=blur)
     chex.assert_shape(keys, (40, d + 1, d))
     np.testing.assert_allclose(np.sum(weights, axis=1), 1, atol=1e-5)

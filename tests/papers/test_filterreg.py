@@ -21,11 +21,46 @@ from jaxvision.papers.filterreg import (
 )
 from jaxvision.papers.filterreg.correspondences import Mixture
 from jaxvision.papers.filterreg.registration import Settings
+from jaxvision.train import jit_once
 
 COUNT = 300
 # Small clouds are sparse: σ must not become smaller than their points are apart.
 SETTINGS = Settings(smallest_sigma=0.008, max_iterations=60)
 DEGENERATE = dataclasses.replace(SETTINGS, max_iterations=4)
+
+
+# Clouds of at most SIZE points, padded to it, are solved by one compiled function.
+SIZE = COUNT + COUNT // 2
+solve_exactly = jit_once(registration.solve, static_argnames="settings")
+icp_exactly = jit_once(baselines.icp, static_argnames="max_iterations")
+coherent_point_drift = jit_once(
+  baselines.coherent_point_drift, static_argnames="max_iterations"
+)
+
+
+def padded(rows):
+  """Returns rows [N, K] with as many of NaN behind them as make it SIZE."""
+  missing = np.full((SIZE - len(rows), rows.shape[1]), np.nan, np.float32)
+  return np.concatenate([np.asarray(rows), missing])
+
+
+def solve(model, observation, settings=SETTINGS, *, initial=None, **rows):
+  """Returns what registration.solve does; its weights are of the model's own points."""
+  found = solve_exactly(
+    padded(model),
+    padded(observation),
+    settings=settings,
+    initial=np.eye(4, dtype=np.float32) if initial is None else initial,
+    **{name: padded(each) for name, each in rows.items()},
+  )
+  return found._replace(weights=found.weights[: len(model)])
+
+
+def icp(model, observation, overlap=1.0, **rows):
+  """Returns what baselines.icp does."""
+  rows = {name: padded(each) for name, each in rows.items()}
+  overlap = np.float32(overlap)
+  return icp_exactly(padded(model), padded(observation), overlap=overlap, **rows)
 
 
 @functools.cache
@@ -40,6 +75,9 @@ def trial(outliers=0.0, degrees=30.0, seed=0):
 def sums_at(features, values, queries, mixture):
   prepared = correspondences.prepare(features, values, mixture)
   return correspondences.sums(prepared, queries, mixture)
+
+
+gaussian_filter = jax.jit(permutohedral.gaussian_filter, static_argnames="blur")
 
 
 @functools.cache
@@ -142,9 +180,7 @@ class CorrespondencesTest(chex.TestCase):
     features, values = features[:100], values[:100]
     sparse = sums_at(features, values, queries, Mixture(kernel="auto"))
     silent = np.concatenate([np.zeros((3, 1), np.float32), values])
-    expected = permutohedral.gaussian_filter(
-      np.concatenate([queries, features]), silent, blur=False
-    )
+    expected = gaussian_filter(np.concatenate([queries, features]), silent, blur=False)
     np.testing.assert_allclose(sparse, expected[:3], rtol=1e-5)
 
 
@@ -152,7 +188,7 @@ class SolveTest(chex.TestCase):
   @parameterized.parameters(0.0, 0.5)
   def test_recovers_the_motion(self, outliers):
     problem = trial(outliers)
-    found = registration.solve(problem.model, problem.observation, SETTINGS)
+    found = solve(problem.model, problem.observation, SETTINGS)
     self.assertLess(error_mm(found, problem), 3.0)
     self.assertTrue(found.is_valid)
     rotation = np.asarray(found.transform)[:3, :3]
@@ -163,14 +199,14 @@ class SolveTest(chex.TestCase):
 
   def test_outliers_mislead_nearest_neighbours_more(self):
     problem = trial(0.5)
-    ours = registration.solve(problem.model, problem.observation, SETTINGS)
-    theirs = baselines.icp(problem.model, problem.observation, overlap=0.9)
+    ours = solve(problem.model, problem.observation, SETTINGS)
+    theirs = icp(problem.model, problem.observation, overlap=0.9)
     self.assertLess(5 * error_mm(ours, problem), error_mm(theirs, problem))
 
   def test_far_from_the_origin_keeps_its_digits(self):
     problem, far = trial(), np.array([100.0, -50.0, 20.0], np.float32)
-    near = registration.solve(problem.model, problem.observation, SETTINGS)
-    found = registration.solve(
+    near = solve(problem.model, problem.observation, SETTINGS)
+    found = solve(
       problem.model,
       problem.observation + far,
       SETTINGS,
@@ -183,8 +219,8 @@ class SolveTest(chex.TestCase):
   def test_many_pairs_in_one_call(self):
     problems = [trial(0.5), trial(0.5, seed=1)]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
-    solve = functools.partial(registration.solve, settings=SETTINGS)
-    together = jax.vmap(solve)(stacked.model, stacked.observation)
+    every = jax.vmap(functools.partial(registration.solve, settings=SETTINGS))
+    together = jit_once(every)(stacked.model, stacked.observation)
     for index, problem in enumerate(problems):
       alone = solve(problem.model, problem.observation)
       np.testing.assert_allclose(together.transform[index], alone.transform, atol=1e-4)
@@ -194,12 +230,12 @@ class SolveTest(chex.TestCase):
     problem = trial()
     model, observation = problem.model.copy(), problem.observation.copy()
     model[::7], observation[::5, 1] = np.nan, np.inf
-    found = registration.solve(model, observation, SETTINGS)
+    found = solve(model, observation, SETTINGS)
     self.assertLess(error_mm(found, problem), 3.0)
     np.testing.assert_array_equal(found.weights[::7], 0)
     # The same rows left out.
     kept = [cloud[np.isfinite(cloud).all(axis=1)] for cloud in (model, observation)]
-    other = registration.solve(*kept, SETTINGS)
+    other = solve(*kept, SETTINGS)
     np.testing.assert_allclose(found.transform, other.transform, atol=1e-4)
 
   def test_planes_align_what_points_do_not(self):
@@ -209,10 +245,10 @@ class SolveTest(chex.TestCase):
     settings = Settings(
       objective="plane", sigma=0.008, update_sigma=False, max_iterations=15
     )
-    found = registration.solve(model, points, settings, normals=directions)
+    found = solve(model, points, settings, normals=directions)
     self.assertLess(1e3 * registration.pose_error(found.transform, truth, model), 0.5)
     with self.assertRaisesRegex(ValueError, "normals"):
-      registration.solve(model, points, settings)
+      solve(model, points, settings)
 
   def test_features_find_any_pose(self):
     problem = trial(degrees=170.0)
@@ -221,13 +257,13 @@ class SolveTest(chex.TestCase):
       data.descriptors(jax.random.key(3), cloud, 0.1)
       for cloud in (problem.model, rigid.apply(inverse, problem.observation))
     ]
-    lost = registration.solve(problem.model, problem.observation, SETTINGS)
+    lost = solve(problem.model, problem.observation, SETTINGS)
     found = registration.solve_by_features(
       problem.model, problem.observation, *features, refinement=None
     )
     self.assertGreater(error_mm(lost, problem), 20.0)
     self.assertLess(error_mm(found, problem), 8.0)
-    refined = registration.solve(
+    refined = solve(
       problem.model,
       problem.observation,
       dataclasses.replace(SETTINGS, feature_sigma=0.5),
@@ -239,7 +275,7 @@ class SolveTest(chex.TestCase):
 
   def test_settings_of_probreg_run(self):
     problem = trial()
-    found = registration.solve(problem.model, problem.observation, registration.PROBREG)
+    found = solve(problem.model, problem.observation, registration.PROBREG)
     self.assertLess(error_mm(found, problem), 10.0)
     self.assertGreaterEqual(float(found.sigma), 0.01)
 
@@ -269,10 +305,10 @@ class BadInputTest(chex.TestCase):
     up = np.tile(np.array([0, 0, 1], np.float32), (8, 1))
     plane = dataclasses.replace(DEGENERATE, objective="plane")
     outcomes = [
-      registration.solve(*clouds, DEGENERATE),
-      registration.solve(*clouds, plane, normals=up),
-      baselines.icp(*clouds, overlap=0.9, max_iterations=3),
-      baselines.coherent_point_drift(*clouds, max_iterations=3),
+      solve_exactly(*clouds, settings=DEGENERATE),
+      solve_exactly(*clouds, settings=plane, normals=up),
+      icp_exactly(*clouds, overlap=0.9, max_iterations=3),
+      coherent_point_drift(*clouds, max_iterations=3),
     ]
     for found in outcomes:
       chex.assert_tree_all_finite(found)
@@ -281,7 +317,7 @@ class BadInputTest(chex.TestCase):
 
   def test_nothing_near_keeps_the_pose(self):
     problem = trial()
-    found = registration.solve(problem.model, problem.observation + 50, SETTINGS)
+    found = solve(problem.model, problem.observation + 50, SETTINGS)
     np.testing.assert_allclose(found.transform, np.eye(4), atol=1e-4)
     self.assertFalse(found.is_valid)
     np.testing.assert_array_equal(found.weights, 0)
@@ -301,14 +337,14 @@ class BaselinesTest(chex.TestCase):
     problem = trial(degrees=10.0)
     points, directions = normals()
     for found in (
-      baselines.icp(problem.model, problem.observation),
-      baselines.icp(problem.model, problem.observation, overlap=0.9),
-      baselines.coherent_point_drift(problem.model, problem.observation),
+      icp(problem.model, problem.observation),
+      icp(problem.model, problem.observation, overlap=0.9),
+      coherent_point_drift(problem.model, problem.observation),
     ):
       self.assertLess(error_mm(found, problem), 4.0)
     truth = rigid.exp_twist(jnp.array([0.02, -0.03, 0.02, 0.002, 0.0, 0.001]))
     model = rigid.apply(rigid.invert(truth), points)
-    found = baselines.icp(model, points, normals=directions)
+    found = icp(model, points, normals=directions)
     self.assertLess(1e3 * registration.pose_error(found.transform, truth, model), 0.5)
 
   def test_trimming_ignores_what_is_missing(self):
@@ -318,11 +354,7 @@ class BaselinesTest(chex.TestCase):
     kept = points[points[:, 2] < 0.02]
     share = len(kept) / len(points)
     errors = [
-      float(
-        registration.pose_error(
-          baselines.icp(model, kept, overlap=overlap).transform, truth, model
-        )
-      )
+      float(registration.pose_error(icp(model, kept, overlap).transform, truth, model))
       for overlap in (share, 1.0)
     ]
     self.assertLess(3 * errors[0], errors[1])
