@@ -32,6 +32,7 @@ from absl import app, flags, logging
 
 from experiments import benchmark_convolutions, benchmark_jpeg
 from jaxvision.errors import UserError
+from jaxvision.train import launcher
 from jaxvision.train.memory import keep_freed_memory
 
 _PAPERS = flags.DEFINE_list("papers", None, "experiments to time; all when not given")
@@ -301,18 +302,5 @@ def main(argv):
     keep(_OUT.value, {name: rows})
 
 
-def run():
-  """Runs main; a UserError ends as one line and exit status 2."""
-
-  def guarded(argv):
-    try:
-      main(argv)
-    except UserError as error:
-      print(f"benchmark: {error}", file=sys.stderr)
-      sys.exit(2)
-
-  app.run(guarded)
-
-
 if __name__ == "__main__":
-  run()
+  app.run(lambda argv: launcher.told_in_one_line(lambda: main(argv)))

@@ -10,13 +10,12 @@ is the CPU's: an accelerator's own temporaries differ, its arguments do not.
 import dataclasses
 import importlib
 import math
-import sys
 
 import jax
 from absl import app, flags
 
 from jaxvision.errors import UserError
-from jaxvision.train import replication
+from jaxvision.train import launcher, replication
 
 _PAPER = flags.DEFINE_string("paper", None, "which experiment, e.g. ganet")
 _PRESET = flags.DEFINE_string("preset", "paper", "which of its presets")
@@ -116,18 +115,5 @@ def main(argv):
     )
 
 
-def run():
-  """Runs main; a UserError ends as one line and exit status 2."""
-
-  def guarded(argv):
-    try:
-      main(argv)
-    except UserError as error:
-      print(f"plan: {error}", file=sys.stderr)
-      sys.exit(2)
-
-  app.run(guarded)
-
-
 if __name__ == "__main__":
-  run()
+  app.run(lambda argv: launcher.told_in_one_line(lambda: main(argv)))

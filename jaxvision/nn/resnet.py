@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxvision.nn.batch_norm import batch_norm
 from jaxvision.nn.convolution import Conv
+from jaxvision.ops import pooling
 
 EXPANSION = {"basic": 1, "bottleneck": 4}
 BLOCKS = {
@@ -121,8 +122,7 @@ class ResNet(nn.Module):
       x = batch_norm(train=train, name="bn1")(x)
     x = nn.relu(x)
     if not is_small:
-      # ReLU came before, so that padding with -inf or 0 is the same.
-      x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+      x = pooling.max_pool(x, 3, strides=2, padding=1)
 
     features = []
     reached, dilation = 1 if is_small else 4, 1

@@ -72,7 +72,7 @@ def main(
 
   def read_flags(argv):
     nonlocal request
-    request, rest = _told_in_one_line(
+    request, rest = told_in_one_line(
       lambda: read_request(paper, Config, PRESETS, argv, flags.FLAGS)
     )
     return rest
@@ -80,7 +80,7 @@ def main(
   def launch(_):
     if not flags.FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # orbax tells of every file it opens
-    _told_in_one_line(
+    told_in_one_line(
       lambda: perform(
         paper,
         PRESETS,
@@ -357,7 +357,7 @@ def _input_files(texts: Sequence[str]) -> list[epath.Path]:
   return files
 
 
-def _told_in_one_line(call: Callable[[], Any]) -> Any:
+def told_in_one_line(call: Callable[[], Any]) -> Any:
   """Returns call(); ends the process with one line where the user is to act."""
   try:
     return call()

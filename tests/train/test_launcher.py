@@ -282,7 +282,7 @@ class ExitTest(parameterized.TestCase):
       contextlib.redirect_stderr(io.StringIO()) as printed,
       self.assertRaises(SystemExit) as caught,
     ):
-      launcher._told_in_one_line(fail)
+      launcher.told_in_one_line(fail)
     self.assertEqual(caught.exception.code, status)
     self.assertEqual(printed.getvalue(), line + "\n")
 
@@ -291,7 +291,7 @@ class ExitTest(parameterized.TestCase):
       raise PermissionError(errno.EACCES, "Permission denied", "w")
 
     with self.assertRaises(PermissionError):
-      launcher._told_in_one_line(fail)
+      launcher.told_in_one_line(fail)
 
 
 if __name__ == "__main__":
