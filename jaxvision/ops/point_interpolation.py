@@ -1,6 +1,7 @@
 """Features carried from some points to others by inverse distances."""
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from jaxvision.ops.nearest import k_nearest
@@ -40,11 +41,10 @@ def interpolate(
   """
   chex.assert_rank([features, indices, weights], 2)
   chex.assert_equal_shape([indices, weights])
-  # One neighbour after the other: [M, k, C] is never in memory.
-  return sum(
-    weights[:, slot, None] * features[indices[:, slot]]
-    for slot in range(indices.shape[1])
-  )
+  # A product of matrices: XLA fuses gathers into sums, which is ten times slower on a
+  # CPU.
+  highest = jax.lax.Precision.HIGHEST
+  return jnp.einsum("mk,mkc->mc", weights, features[indices], precision=highest)
 
 
 def interpolate_nearest(

@@ -180,7 +180,8 @@ class SetAbstraction(nn.Module):
     sampled = grouping.take(points, centroids)
     if self.permute and self.has_rng("permutation"):
       noise = jax.random.uniform(self.make_rng("permutation"), centroids.shape)
-      order = jnp.argsort(noise, axis=-1)
+      # The order of noise; a sort takes a second to compile.
+      _, order = jax.lax.top_k(noise, noise.shape[1])
       sampled, raised = (grouping.take(a, order) for a in (sampled, raised))
       if own_normals is not None:
         own_normals = grouping.take(own_normals, order)

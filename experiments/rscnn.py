@@ -1,0 +1,493 @@
+"""RS-CNN (Liu, Fan, Xiang and Pan, CVPR 2019): convolution by geometric relations.
+
+The story: a network on points whose convolution weights are made from the geometric
+relation of each neighbour to its centroid is trained to classify shapes, beside a
+PointNet. Moved, turned and thinned clouds show what each has learned; a variant in
+local frames does not see rotations at all. The same operator labels parts and estimates
+normals.
+
+  python -m experiments.rscnn [--preset=demo]
+
+The demo's shapes are procedural. Its sizes, rate and steps were chosen by looking at
+the test shapes that its claims are measured on. The paper preset reads ModelNet40 and
+ShapeNet-Part from --data_dir, as `jaxvision.data.modelnet` and
+`jaxvision.data.shapenet_part` say.
+"""
+
+import dataclasses
+import functools
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxvision.papers.rscnn import (
+  augmentation,
+  claims,
+  data,
+  evaluation,
+  figures,
+  prediction,
+  training,
+)
+from jaxvision.papers.rscnn.variants import (
+  SIZES,
+  VARIANTS,
+  Variant,
+  largest_drop,
+  model,
+)
+from jaxvision.train import Stage, State, fit, jit_once, launcher, restore
+
+CITATION = (
+  "Y. Liu, B. Fan, S. Xiang and C. Pan, Relation-Shape Convolutional Neural Network "
+  "for Point Cloud Analysis, CVPR 2019"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Every number of the paper's section on training."""
+
+  # Data: "shapes" and "part_shapes" are procedural, the others read from --data_dir.
+  source: Literal["shapes", "modelnet40"] = "modelnet40"
+  label_source: Literal["part_shapes", "shapes", "shapenet_part"] = "shapenet_part"
+  normal_source: Literal["shapes", "shapenet_part"] = "shapenet_part"
+  shapes: tuple[int, int] = (100, 40)  # procedural ones a class, to train and to test
+  noise: float = 0.0  # of their coordinates
+
+  # Networks; see `variants`. The first ones have every seed, the ablations the first.
+  size: Literal["paper", "small", "tiny"] = "paper"
+  variants: tuple[str, ...] = ("rscnn", "parts", "normals")
+  ablations: tuple[str, ...] = ()
+
+  # Classification. Epochs count as many steps as ModelNet40 has batches.
+  stored: int = 2048  # points of a cloud as it is stored
+  candidates: int = 1200  # the farthest ones, of which random ones are seen; 0 for all
+  points: int = 1024
+  augment: bool = True
+  scale: tuple[float, float] = augmentation.SCALES
+  shift: float = augmentation.SHIFT
+  steps: int = 61_500
+  batch: int = 32
+  epoch_steps: int = 308
+  rate: float = 1e-3
+  decay: float = 0.7  # of the rate
+  decay_epochs: int = 21
+  momentum: Literal["scheduled", "fixed"] = "scheduled"  # of running statistics
+  votes: int = 10
+
+  # Parts and normals.
+  label_stored: int = 2048
+  label_points: int = 2048
+  normal_points: int = 1024
+  label_steps: int = 100_000
+  label_batch: int = 28
+  label_epoch_steps: int = 500
+  label_decay: float = 0.5
+
+  farthest_test: bool = True  # test on the points farthest from each other
+  test_batch: int = 32
+  seeds: tuple[int, ...] = (0,)
+  seed: int = 0
+
+  def __post_init__(self):
+    for name in (*self.variants, *self.ablations):
+      if name not in VARIANTS:
+        raise ValueError(f"variants: {name!r} is none of {', '.join(VARIANTS)}")
+    if not 1 <= self.points <= (self.candidates or self.stored) <= self.stored:
+      raise ValueError(
+        f"points: {self.points} of {self.candidates} candidates of {self.stored}"
+      )
+    if not self.seeds:
+      raise ValueError("seeds: none")
+
+
+_DEMO = Config(
+  source="shapes",
+  label_source="part_shapes",
+  normal_source="shapes",
+  shapes=(100, 40),
+  noise=0.01,
+  size="small",
+  variants=(
+    "rscnn",
+    "pointnet",
+    "frames",
+    "point_dropout",
+    "normals",
+    "normals_pointnet",
+  ),
+  ablations=("no_relation", "average", "relation_distance", "parts", "parts_pointnet"),
+  stored=512,
+  candidates=0,
+  points=256,
+  augment=False,
+  steps=500,
+  batch=16,
+  epoch_steps=62,
+  rate=4e-3,
+  decay=0.5,
+  decay_epochs=2,
+  momentum="fixed",
+  votes=10,
+  label_stored=512,
+  label_points=256,
+  normal_points=256,
+  label_steps=300,
+  label_batch=16,
+  label_epoch_steps=62,
+  farthest_test=False,
+  test_batch=100,
+  seeds=(0, 1, 2),
+)
+
+PRESETS = {
+  "smoke": dataclasses.replace(
+    _DEMO,
+    shapes=(4, 2),
+    size="tiny",
+    variants=("rscnn", "pointnet"),
+    ablations=("parts",),
+    stored=64,
+    points=48,
+    steps=4,
+    batch=8,
+    epoch_steps=2,
+    votes=1,
+    label_stored=64,
+    label_points=48,
+    normal_points=48,
+    label_steps=2,
+    label_batch=4,
+    test_batch=20,
+    seeds=(0,),
+  ),
+  "demo": _DEMO,
+  "paper": Config(),
+}
+
+
+def source_of(config: Config, variant: Variant) -> tuple[str, int, int]:
+  """Returns a variant's data set, its stored points, and those that it sees."""
+  if variant.task == "classification":
+    return config.source, config.stored, config.points
+  if variant.task == "parts":
+    return config.label_source, config.label_stored, config.label_points
+  return config.normal_source, config.label_stored, config.normal_points
+
+
+@functools.cache  # its compiled functions are kept with it
+def model_of(config: Config, name: str) -> training.Model:
+  """Returns the network of a variant."""
+  variant = VARIANTS[name]
+  source, points, _ = source_of(config, variant)
+  about = data.source(source, points)
+  if variant.task == "parts" and not about.num_parts:
+    raise ValueError(f"{source} has no parts")
+  return model(variant, SIZES[config.size], len(about.classes), about.num_parts)
+
+
+def preparation_of(config: Config, variant: Variant) -> training.Preparation:
+  """Returns how a variant's batches are made of stored clouds."""
+  _, _, count = source_of(config, variant)
+  return training.Preparation(
+    count,
+    config.candidates if variant.task == "classification" else 0,
+    config.augment,
+    config.scale,
+    config.shift,
+    largest_drop(variant),
+  )
+
+
+def optimizer_of(config: Config, variant: Variant) -> optax.GradientTransformation:
+  """Returns Adam with the rate of a variant's task."""
+  classifies = variant.task == "classification"
+  rate = training.step_decay(
+    config.rate,
+    config.epoch_steps if classifies else config.label_epoch_steps,
+    decay=config.decay if classifies else config.label_decay,
+    every=config.decay_epochs,
+  )
+  return optax.adam(rate)
+
+
+def batch_of(config: Config, variant: Variant) -> tuple[int, int]:
+  """Returns a variant's batch size and number of steps."""
+  if variant.task == "classification":
+    return config.batch, config.steps
+  return config.label_batch, config.label_steps
+
+
+@functools.cache  # the same step again, so that it is compiled only once
+def stage(config: Config, name: str) -> Stage:
+  """Returns the stage of a variant, whatever the seed."""
+  variant, network = VARIANTS[name], model_of(config, name)
+  source, stored, _ = source_of(config, variant)
+  size, _ = batch_of(config, variant)
+  shapes = data.batch_shapes(source, size, stored)
+  preparation = preparation_of(config, variant)
+  optimizer = optimizer_of(config, variant)
+  momentum = training.fixed_momentum
+  if config.momentum == "scheduled":
+    classifies = variant.task == "classification"
+    epoch = config.epoch_steps if classifies else config.label_epoch_steps
+    momentum = training.momentum_decay(epoch, config.decay_epochs)
+
+  def forward(state, batch):
+    seen = preparation(jax.random.key(0), batch)
+    return network.apply(training.variables_of(state), seen)
+
+  return Stage(
+    name=name,
+    init=lambda key: training.state(key, network, preparation, optimizer, shapes),
+    step=training.step(network, preparation, optimizer, momentum),
+    batch=shapes,
+    forward=forward,
+  )
+
+
+def stages(config: Config) -> dict[str, Stage]:
+  """Returns the stages of all variants."""
+  return {name: stage(config, name) for name in (*config.variants, *config.ablations)}
+
+
+@functools.cache  # compiled once for all seeds
+def first_state(config: Config, name: str):
+  """Returns key -> state that a variant's training starts from."""
+  return jit_once(stage(config, name).init)
+
+
+def trainings(config: Config) -> list[tuple[str, int]]:
+  """Returns (variant, seed) of every training."""
+  runs = [(name, seed) for seed in config.seeds for name in config.variants]
+  return runs + [(name, config.seeds[0]) for name in config.ablations]
+
+
+@functools.cache  # evaluation needs them again
+def examples_of(config: Config, name: str, data_dir):
+  """Returns a source's examples for training and for testing."""
+  stored = config.stored if name == config.source else config.label_stored
+  return data.load(
+    name, data_dir, points=stored, each=config.shapes, noise=config.noise
+  )
+
+
+def train(config: Config, run) -> None:
+  """Trains every variant with every seed."""
+  for name, _ in trainings(config):  # what is missing is told before anything starts
+    examples_of(config, source_of(config, VARIANTS[name])[0], run.data_dir)
+  for name, seed in trainings(config):
+    variant = VARIANTS[name]
+    source, stored, _ = source_of(config, variant)
+    size, steps = batch_of(config, variant)
+    batches = data.training_batches(
+      examples_of(config, source, run.data_dir)[0],
+      source,
+      batch_size=size,
+      points=stored,
+      seed=seed,
+    )
+    state = first_state(config, name)(jax.random.key(seed))
+    fit(run, f"{name}-{seed}", state, stage(config, name).step, batches, steps)
+
+
+@functools.cache  # compiled once for all seeds
+def evaluator_of(config: Config, name: str) -> evaluation.Evaluator:
+  """Returns what measures a variant."""
+  _, _, count = source_of(config, VARIANTS[name])
+  return evaluation.Evaluator(
+    model_of(config, name), count, farthest=config.farthest_test
+  )
+
+
+def restored(config: Config, run, name: str, seed: int) -> dict:
+  """Returns the variables that a training ended with."""
+  state: State = jax.eval_shape(stage(config, name).init, jax.random.key(0))
+  return training.variables_of(restore(run, f"{name}-{seed}", state))
+
+
+def batches_of(config: Config, run, variant: Variant):
+  """Returns a variant's test batches."""
+  source, stored, _ = source_of(config, variant)
+  _, tested = examples_of(config, source, run.data_dir)
+  return data.testing_batches(
+    tested, source, batch_size=config.test_batch, points=stored
+  )
+
+
+def evaluate(config: Config, run) -> None:
+  """Measures every network and makes the paper's comparisons again."""
+  classified, labelled, estimated = [], [], []
+  for name, seed in trainings(config):
+    variant, measure = VARIANTS[name], evaluator_of(config, name)
+    variables = restored(config, run, name, seed)
+    row = {"variant": name, "seed": seed}
+    if variant.task == "classification":
+      for condition, disturb in evaluation.CONDITIONS.items():
+        tested = batches_of(config, run, variant)
+        row[condition] = measure.accuracy(variables, tested, disturb)
+      if name == "rscnn" and config.votes > 1:
+        row["voted"] = measure.voted_accuracy(
+          variables,
+          batches_of(config, run, variant),
+          jax.random.key(seed),
+          votes=config.votes,
+          candidates=config.candidates or config.stored,
+        )
+      classified.append(row)
+    elif variant.task == "parts":
+      labelled.append(row | measure_parts(config, run, name, variables))
+    else:
+      cosine, unsigned = measure.normal_errors(
+        variables, batches_of(config, run, variant)
+      )
+      estimated.append(row | {"cosine": cosine, "unsigned": unsigned})
+
+  if classified:
+    claims.record_classification(run, classified, list(evaluation.CONDITIONS))
+    claims.claim_robustness(run, classified)
+    shown = [n for n in config.variants if VARIANTS[n].task == "classification"]
+    if shown:
+      run.figure(
+        "robustness",
+        figures.robustness_figure(classified, list(evaluation.CONDITIONS), shown),
+        "Accuracy on test shapes; lines reach from the worst to the best seed.",
+      )
+  if "rscnn" in (*config.variants, *config.ablations):
+    claims.claim_invariance(run, invariances(config, run))
+  claims.claim_normals(run, estimated)
+  claims.record_parts(run, labelled)
+  keep_clouds(config, run)
+
+
+def invariances(config: Config, run) -> dict[str, float]:
+  """Returns what moving and permuting clouds does to an untrained network."""
+  network = model_of(config, "rscnn")
+  batch = next(iter(batches_of(config, run, VARIANTS["rscnn"])))
+  points = jnp.asarray(batch["points"][:2, : config.points])
+  variables = training.variables_of(first_state(config, "rscnn")(jax.random.key(0)))
+  return evaluation.invariances(network, variables, points, jax.random.key(1))
+
+
+def measure_parts(config: Config, run, name: str, variables: dict) -> dict:
+  """Returns IoUs of parts, with and without voting."""
+  variant, measure = VARIANTS[name], evaluator_of(config, name)
+  source, stored, _ = source_of(config, variant)
+  parts = data.source(source, stored).parts
+  ious, right = measure.part_ious(variables, batches_of(config, run, variant), parts)
+  instance, by_class = evaluation.metrics.mean_ious(ious)
+  categories = {n: float(np.mean(values)) for n, values in ious.items() if values}
+  row = {
+    "instance": instance,
+    "class": by_class,
+    "points": right,
+    "categories": categories,
+  }
+  if config.votes > 1 and name == "parts":
+    ious, _ = measure.part_ious(
+      variables,
+      batches_of(config, run, variant),
+      parts,
+      key=jax.random.key(config.seed),
+      votes=config.votes,
+    )
+    row["voted"], _ = evaluation.metrics.mean_ious(ious)
+  return row
+
+
+def keep_clouds(config: Config, run) -> None:
+  """Keeps pictures of labelled parts and of normals, the truth beside ours."""
+  names = (*config.variants, *config.ablations)
+  seed = config.seeds[0]
+  if "parts" in names:
+    output, seen, about = shown(config, run, "parts", seed)
+    rows, labels = [], []
+    for label, name in enumerate(about.classes[: figures.MOST_ROWS]):
+      index = int(np.flatnonzero(seen["label"] == label)[0])
+      own = about.parts[name]
+      found = evaluation.metrics.predicted_parts(output[index], own)
+      points, truth = seen["points"][index], seen["parts"][index]
+      rows.append(
+        {
+          "truth": (points, figures.part_colors(truth, own[0])),
+          "RS-CNN": (points, figures.part_colors(found, own[0])),
+          "wrong": (points, figures.error_colors(found != truth, 1.0)),
+        }
+      )
+      labels.append(name)
+    run.figure("parts", figures.cloud_figure(rows, labels), "Parts of test shapes.")
+  compared = [n for n in ("normals", "normals_pointnet") if n in names]
+  if compared:
+    outputs = {name: shown(config, run, name, seed) for name in compared}
+    _, seen, about = outputs[compared[0]]
+    rows, labels = [], []
+    for name in figures.shown_classes(about.classes):
+      index = int(np.flatnonzero(seen["label"] == about.classes.index(name))[0])
+      points, truth = seen["points"][index], seen["normals"][index]
+      row = {"truth": (points, figures.normal_colors(truth))}
+      for variant in compared:
+        found = outputs[variant][0][index]
+        title = "RS-CNN" if variant == "normals" else "PointNet"
+        row[title] = (points, figures.normal_colors(found))
+        wrong = 1 - np.sum(found * truth, axis=-1)
+        row[f"{title}, error"] = (points, figures.error_colors(wrong, 1.0))
+      rows.append(row)
+      labels.append(name)
+    run.figure(
+      "normals",
+      figures.cloud_figure(rows, labels),
+      "Normals as colours; errors from grey (none) to red (a right angle and more).",
+    )
+
+
+def shown(config: Config, run, name: str, seed: int):
+  """Returns a variant's outputs, the test examples that it saw, and their source."""
+  source, stored, _ = source_of(config, VARIANTS[name])
+  output, seen = evaluator_of(config, name).outputs(
+    restored(config, run, name, seed), batches_of(config, run, VARIANTS[name])
+  )
+  return output, seen, data.source(source, stored)
+
+
+def predict(config: Config, run, inputs) -> None:
+  """Writes predictions.json and, of each file, a coloured picture and a PLY cloud.
+
+  Whatever the run has trained is asked: "rscnn" for the class, "parts" for the parts
+  (of the class that was found, if it has any, else of the most likely category),
+  "normals" for the normals; the first seed.
+  """
+  names = [
+    name
+    for name in ("rscnn", "parts", "normals")
+    if name in (*config.variants, *config.ablations)
+  ]
+  clouds = [prediction.read_points(path, prediction.FEWEST) for path in inputs]
+  asked = {name: restored(config, run, name, config.seeds[0]) for name in names}
+  predictions = []
+  for path, points in zip(inputs, clouds, strict=True):
+    one = prediction.predict(
+      str(path),
+      points,
+      {name: (model_of(config, name), asked[name]) for name in names},
+      {name: source_of(config, VARIANTS[name]) for name in names},
+    )
+    run.log(one.line())
+    predictions.append(one)
+  if run.is_main:
+    prediction.write(run.out, predictions)
+
+
+if __name__ == "__main__":
+  launcher.main(
+    "rscnn",
+    Config,
+    PRESETS,
+    train=train,
+    evaluate=evaluate,
+    predict=predict,
+    citation=CITATION,
+  )
