@@ -11,7 +11,8 @@ The demo takes photographs through a simulated camera. Its sizes, rates, steps, 
 lens blur and split of the photographs were chosen by looking at the same validation
 photographs that its claims are measured on; the seeds show training noise only. The
 paper preset reads RAW data from --data_dir;
-`jaxvision.papers.content_authentication.dataset` says which.
+`jaxvision.papers.content_authentication.dataset` says which. `--config.loss=NAME` puts
+another loss on what stage I develops, one of `jaxvision.nn.robust_losses`.
 """
 
 import dataclasses
@@ -24,6 +25,7 @@ import numpy as np
 import optax
 
 from jaxvision.errors import UserError
+from jaxvision.nn.robust_losses import RECONSTRUCTION_LOSSES, reconstruction_loss
 from jaxvision.papers.content_authentication import (
   camera,
   claims,
@@ -72,6 +74,7 @@ class Config:
   straight_through: bool = False
 
   # Stage I: the pipeline alone, at most 50,000 epochs of 6 batches.
+  loss: Literal[("fidelity", *RECONSTRUCTION_LOSSES)] = "fidelity"  # the paper's is L2
   develop_steps: int = 300_000
   develop_batch: int = 20
   develop_size: int = 64
@@ -190,6 +193,13 @@ def patch_size(config: Config, mode: str) -> int:
   return config.size // 2 if mode == "no_channel" else config.size
 
 
+def development_loss(config: Config):
+  """Returns the loss of --config.loss, a module, or None for the paper's."""
+  if config.loss == "fidelity":
+    return None
+  return reconstruction_loss(config.loss, (*[2 * config.develop_size] * 2, 3))
+
+
 def develop_optimizer(config: Config) -> optax.GradientTransformation:
   rate = optax.cosine_decay_schedule(
     config.develop_rate, config.develop_steps, config.develop_final_rate
@@ -214,6 +224,7 @@ def stages(config: Config) -> dict[str, Stage]:
     workflow(config).nip,
     develop_optimizer(config),
     data.batch_shapes(config.develop_batch, config.develop_size),
+    development_loss(config),
   )
   modes = {
     mode: training.authentication_stage(
@@ -279,7 +290,7 @@ def train(config: Config, run) -> None:
   developed = develop(config, run, pairs)
   for name, mode, weight, seed in authentication_runs(config):
     state = initial_state(config, mode, weight, seed)
-    state = state.replace(params={**state.params, "nip": developed.params})
+    state = state.replace(params={**state.params, "nip": developed.params["nip"]})
     batches = data.training_batches(
       pairs["train"],
       batch_size=config.batch,
@@ -308,21 +319,24 @@ def develop(config: Config, run, pairs: dict[str, list[data.Pair]]) -> State:
   history = training.History(run.workdir / "develop.json", run.is_main)
 
   def validate(state: State) -> dict[str, float]:
-    networks = {"nip": state.params}, state.model_state
+    networks = state.params, state.model_state
     measures = evaluator(workflow(config)).fidelity(*networks, patches)
     history.add(int(state.step), measures["loss"])
     return measures
 
+  stage = stages(config)["develop"]
   params, constants = initial_networks(config, config.seed)
-  state = State.create(
+  state = training.development_state(
     jax.random.key(config.seed),
     params["nip"],
+    constants,
     develop_optimizer(config),
-    model_state=constants,
+    stage.batch,
+    development_loss(config),
   )
-  step, every = stages(config)["develop"].step, config.develop_validate_every
+  every = config.develop_validate_every
   for end in range(every, config.develop_steps + 1, every):
-    state = fit(run, "develop", state, step, batches, end, evaluate=validate)
+    state = fit(run, "develop", state, stage.step, batches, end, evaluate=validate)
     if training.has_converged(history.until(end), config.develop_tolerance):
       run.log(f"develop: converged after {end} steps")
       break

@@ -9,9 +9,9 @@ every photometric loss (Table 2).
 
   python -m experiments.robust_loss [--preset=demo]
 
-`--config.loss=NAME` trains one more autoencoder, whose images are compared by one of
-`jaxvision.nn.robust_losses.RECONSTRUCTION_LOSSES`: the flag, and the module behind it,
-are there for every experiment that reconstructs images.
+`--config.loss=NAME` trains one more autoencoder (with `--config.parts=()`: it alone),
+whose images are compared by one of `jaxvision.nn.robust_losses.RECONSTRUCTION_LOSSES`.
+Other experiments that reconstruct images have the same flag.
 
 `--mode=predict` needs no training; see `jaxvision.papers.robust_loss.prediction`. The
 demo's photographs and digits come with packages, its streets are rendered; the paper
@@ -32,12 +32,12 @@ from jaxvision.nn.robust_losses import RECONSTRUCTION_LOSSES
 from jaxvision.papers.robust_loss import (
   claims,
   data,
-  density,
   depth,
   depth_data,
   evaluation,
   figures,
   prediction,
+  studies,
   vae,
 )
 from jaxvision.papers.robust_loss.likelihoods import (
@@ -46,7 +46,7 @@ from jaxvision.papers.robust_loss.likelihoods import (
   TITLES,
   Bounds,
 )
-from jaxvision.train import Stage, State, fit, launcher, restore
+from jaxvision.train import Stage, State, fit, jit_once, launcher, restore
 
 CITATION = "J. T. Barron, A General and Adaptive Robust Loss Function, CVPR 2019"
 
@@ -75,8 +75,7 @@ class Config:
   scale_init: float = 0.01
   vae_patches: int = 0  # for training, where the images are patches
   vae_judged: int = 0  # images that judge; all when 0
-  seeds: tuple[int, ...] = (0,)  # of the whole table
-  more_seeds: tuple[int, ...] = ()  # of "normal" and "adaptive" on wavelets only
+  seeds: tuple[int, ...] = (0,)
   loss: Literal[("none", *RECONSTRUCTION_LOSSES)] = "none"
 
   # Depth (Section 3.2), as in SfMLearner.
@@ -89,6 +88,7 @@ class Config:
   pose_features: tuple[int, ...] = (16, 32, 64, 128, 256, 256, 256)
   pose_factor: float = 0.01
   smoothness: float = 0.5
+  baseline_smoothness: float = 0.5
   depth_batch: int = 4
   depth_steps: int = 200_000
   depth_rate: float = 2e-4
@@ -97,20 +97,7 @@ class Config:
   streets: int = 0  # for training, where the video is of streets
   judged_streets: int = 0
 
-  # Without networks.
-  trial_seeds: tuple[int, ...] = (0, 1, 2)
-  line_seeds: tuple[int, ...] = tuple(range(1, 11))
-  registration_seeds: tuple[int, ...] = tuple(range(20))
-  cloud: int = 400
-  samples: int = 20_000
-  density_size: int = 32
-  density_patches: int = 5000
-  density_judged: int = 1000
-  density_steps: int = 600
-  density_batch: int = 64
-  density_levels: int = 4
-  digits: int = 1797
-  cluster_alphas: tuple[float, ...] = evaluation.CLUSTER_ALPHAS
+  solvers: studies.Solvers = studies.FULL  # what needs no network
   checkpoint_every: int = 1000
   predict_representation: Literal["pixels", "dct", "wavelets"] = "wavelets"
   seed: int = 0
@@ -122,22 +109,24 @@ _DEMO = Config(
   vae_depth=8,
   vae_levels=4,
   vae_batch=16,
-  vae_steps=300,
+  vae_steps=250,
   vae_rate=3e-3,
-  likelihood_rate=0.05,
+  likelihood_rate=0.2,  # times the steps what the paper's are
   scale_init=0.1,
   vae_patches=4000,
   vae_judged=512,
-  more_seeds=(1, 2),
+  seeds=(0, 1, 2),
   video="streets",
   depth_height=32,
   depth_width=64,
   depth_features=(16, 32, 64, 64),
   depth_convolutions=1,
   pose_features=(16, 32, 64, 64),
-  smoothness=0.01,
+  smoothness=0.0005,
+  baseline_smoothness=0.01,
   depth_steps=400,
   depth_rate=1e-3,
+  depth_seeds=(0, 1, 2),
   streets=256,
   judged_streets=48,
   checkpoint_every=0,
@@ -156,7 +145,7 @@ PRESETS = {
     vae_steps=2,
     vae_patches=8,
     vae_judged=4,
-    more_seeds=(),
+    seeds=(0,),
     depth_height=16,
     depth_width=16,
     depth_features=(2, 2),
@@ -165,21 +154,10 @@ PRESETS = {
     depth_batch=1,
     depth_steps=2,
     variants=("adaptive",),
+    depth_seeds=(0,),
     streets=2,
     judged_streets=2,
-    trial_seeds=(0,),
-    line_seeds=(1, 2),
-    registration_seeds=(0, 1),
-    cloud=50,
-    samples=2000,
-    density_size=8,
-    density_patches=64,
-    density_judged=16,
-    density_steps=5,
-    density_batch=8,
-    density_levels=2,
-    digits=120,
-    cluster_alphas=(1.0, -2.0),
+    solvers=studies.SMALL,
   ),
   "demo": _DEMO,
   "paper": Config(),
@@ -209,6 +187,7 @@ def depth_model(config: Config) -> depth.DepthModel:
     pose_features=config.pose_features,
     pose_factor=config.pose_factor,
     smoothness=config.smoothness,
+    baseline_smoothness=config.baseline_smoothness,
   )
 
 
@@ -236,28 +215,19 @@ def stages(config: Config) -> dict[str, Stage]:
   return found
 
 
-@functools.cache
-def quick_init(config: Config, stage: str):
-  """Returns the stage's `init`, compiled without optimisation: it runs only once."""
-  is_cpu = jax.default_backend() == "cpu"
-  options = {"xla_backend_optimization_level": 0} if is_cpu else {}
-  return jax.jit(stages(config)[stage].init, compiler_options=options)
+@functools.cache  # compiled once for all rows and seeds
+def initializer(config: Config, stage: str):
+  return jit_once(stages(config)[stage].init)
 
 
 def vae_runs(config: Config) -> list[tuple[str, str, str, int]]:
   """Returns (name, distribution, representation, seed) of every autoencoder."""
-  chosen = [
-    (distribution, representation, seed)
+  return [
+    (f"vae-{representation}-{distribution}-{seed}", distribution, representation, seed)
     for seed in config.seeds
     for representation in REPRESENTATIONS
     for distribution in DISTRIBUTIONS
   ]
-  chosen += [
-    (distribution, "wavelets", seed)
-    for seed in config.more_seeds
-    for distribution in ("normal", "adaptive")
-  ]
-  return [(f"vae-{r}-{d}-{seed}", d, r, seed) for d, r, seed in chosen]
 
 
 def depth_runs(config: Config) -> list[tuple[str, str, int]]:
@@ -276,14 +246,14 @@ def depth_runs(config: Config) -> list[tuple[str, str, int]]:
 
 def vae_state(config: Config, distribution: str, representation: str, seed: int):
   """Returns the state that an autoencoder starts from."""
-  state = quick_init(config, "vae")(jax.random.key(seed))
+  state = initializer(config, "vae")(jax.random.key(seed))
   numbers = vae.numbers(distribution, representation, config.warmup_steps)
   return state.replace(model_state=numbers)
 
 
 def depth_state(config: Config, variant: str, seed: int) -> State:
   """Returns the state that a depth network starts from."""
-  state = quick_init(config, "depth")(jax.random.key(seed))
+  state = initializer(config, "depth")(jax.random.key(seed))
   return state.replace(model_state=depth.numbers(variant, config.depth_steps))
 
 
@@ -328,127 +298,68 @@ def train(config: Config, run) -> None:
     train_autoencoders(config, run)
   if "depth" in config.parts:
     train_depths(config, run)
+  if config.loss != "none":
+    train_loss(config, run)
 
 
 def train_autoencoders(config: Config, run) -> None:
-  """Trains an autoencoder for each likelihood, and one for --config.loss."""
+  """Trains an autoencoder for each likelihood."""
   source = image_source(config, "train", run.data_dir)
-  learn = functools.partial(
-    learn_from, config, run, source, config.vae_batch, config.vae_steps
-  )
   for name, distribution, representation, seed in vae_runs(config):
     state = vae_state(config, distribution, representation, seed)
-    learn(name, state, stages(config)["vae"].step)
-  if config.loss != "none":
-    state = quick_init(config, "vae_loss")(jax.random.key(config.seed))
-    learn(f"vae_loss-{config.loss}", state, stages(config)["vae_loss"].step)
+    learn(config, run, source, "vae", name, state, config.vae_steps)
+
+
+def train_loss(config: Config, run) -> None:
+  """Trains the autoencoder whose images are compared by --config.loss."""
+  source = image_source(config, "train", run.data_dir)
+  state = initializer(config, "vae_loss")(jax.random.key(config.seed))
+  name = f"vae_loss-{config.loss}"
+  learn(config, run, source, "vae_loss", name, state, config.vae_steps)
 
 
 def train_depths(config: Config, run) -> None:
   """Trains a depth network for each photometric loss."""
   source = video_source(config, "train", run.data_dir)
   for name, variant, seed in depth_runs(config):
-    state, step = depth_state(config, variant, seed), stages(config)["depth"].step
-    batch, steps = config.depth_batch, config.depth_steps
-    learn_from(config, run, source, batch, steps, name, state, step)
+    state = depth_state(config, variant, seed)
+    learn(config, run, source, "depth", name, state, config.depth_steps)
 
 
-def learn_from(config, run, source, batch, steps, name, state, step) -> None:
+def learn(config, run, source, stage: str, name: str, state: State, steps: int) -> None:
   """Trains one network on batches of a source, the same for all that are compared."""
-  batches = pipeline.batches(source, batch_size=batch, seed=config.seed)
-  every = config.checkpoint_every
-  fit(run, name, state, step, batches, steps, checkpoint_every=every)
+  step, batch = stages(config)[stage].step, stages(config)[stage].batch
+  size = jax.tree.leaves(batch)[0].shape[0]
+  batches = pipeline.batches(source, batch_size=size, seed=config.seed)
+  fit(run, name, state, step, batches, steps, checkpoint_every=config.checkpoint_every)
 
 
 def evaluate(config: Config, run) -> None:
   """Measures everything and makes the paper's comparisons again."""
   if "solvers" in config.parts:
-    measure_solvers(config, run)
+    studies.measure_solvers(config.solvers, run)
   if "autoencoders" in config.parts:
     measure_autoencoders(config, run)
   if "depth" in config.parts:
     measure_depths(config, run)
-
-
-def measure_solvers(config: Config, run) -> None:
-  """Sampling, regression, densities, registration and clustering: C1 to C5."""
-  run.figure("losses", figures.losses(), "The loss, and how much it trusts a residual.")
-
-  seeds = config.trial_seeds
-  rows = evaluation.sampling_distances(seeds, config.samples)
-  claims.claim_sampling(run, rows, seeds)
-
-  errors = evaluation.regression_errors(config.line_seeds)
-  claims.claim_regression(run, errors, config.line_seeds)
-  key = jax.random.key(config.line_seeds[0])
-  run.figure("lines", figures.line_fits(key), "A line, a tenth of its points thrown.")
-
-  rule = density_rule(config)
-  measure = functools.partial(
-    evaluation.density_rows,
-    config=rule,
-    size=config.density_size,
-    train=config.density_patches,
-    held_out=config.density_judged,
-  )
-  rows, adaptive = measure(seeds, splits=("all", "all"))
-  harder, _ = measure(seeds[:1], splits=("train", "validation"))
-  claims.claim_densities(run, rows, harder)
-  maps = {name: density.shape_and_scale(d, rule) for name, d in adaptive.items()}
-  run.figure(
-    "alphas",
-    figures.shape_maps(maps),
-    "What the loss learns of photographs: shape α and scale c of every coefficient.",
-  )
-
-  rows = evaluation.registration_rows(config.registration_seeds, config.cloud)
-  claims.claim_registrations(run, rows, config.registration_seeds)
-  key = jax.random.key(config.registration_seeds[0])
-  run.figure(
-    "registration",
-    figures.registrations(key, config.cloud),
-    "A cloud of which four in five pairs are wrong, seen along z.",
-  )
-
-  points, labels = (array[: config.digits] for array in data.digits())
-  rows, found = evaluation.cluster_rows(points, labels, config.cluster_alphas)
-  kmeans = evaluation.kmeans_scores(points, labels, seeds)
-  claims.claim_clusters(run, rows, kmeans, seeds)
-  shown = {
-    f"α = {alpha:g}": (found[alpha].representatives, found[alpha].labels)
-    for alpha in (1.0, -2.0)
-  }
-  run.figure(
-    "clusters",
-    figures.embedding(points, labels, shown),
-    "Digits and their representatives on two axes; colours are true classes.",
-  )
-
-
-def density_rule(config: Config) -> density.Fit:
-  """Returns how the densities of patches are fitted."""
-  return density.Fit(
-    steps=config.density_steps,
-    batch=config.density_batch,
-    levels=config.density_levels,
-  )
+  if config.loss != "none":
+    measure_loss(config, run)
 
 
 def measure_autoencoders(config: Config, run) -> None:
   """Table 1: the evidence lower bound under every likelihood."""
   images = image_source(config, "validation", run.data_dir)
   judge = evaluation.Autoencoders(autoencoder(config), stages(config)["vae"].forward)
-  shown = np.stack([images[i]["image"] for i in range(min(8, len(images)))])
+  shown = evaluation.first_images(images)
   rows, reconstructions, samples, maps = [], {}, {}, {}
   for name, distribution, representation, seed in vae_runs(config):
-    # Any state of this structure will do.
     state = restore(run, name, vae_state(config, distribution, representation, 0))
-    elbo = judge.elbo(state, judged_batches(images, config.vae_batch))
-    row = {"representation": representation, "distribution": distribution}
-    rows.append(row | {"seed": seed, "elbo": elbo})
+    row = {"representation": representation, "distribution": distribution, "seed": seed}
+    batches = evaluation.in_order(images, config.vae_batch)
+    rows.append(row | judge.bound(state, batches))
     if seed != config.seeds[0]:
       continue
-    if representation == "wavelets":
+    if representation == "pixels":  # on wavelets the small codes stay unused
       title = TITLES[distribution]
       reconstructions[title] = judge.reconstruct(state.params, shown)
       samples[title] = judge.sample(state.params, jax.random.key(config.seed))
@@ -458,25 +369,25 @@ def measure_autoencoders(config: Config, run) -> None:
   run.figure(
     "autoencoders",
     figures.autoencoders(shown, reconstructions, samples),
-    "Autoencoders on wavelets under each likelihood.",
+    "Autoencoders on pixels under each likelihood.",
   )
   run.figure(
     "vae_alphas",
     figures.shape_maps(maps),
     "α and scale that the autoencoders learned for what they leave unexplained.",
   )
-  if config.loss != "none":
-    measure_loss(config, run, images, shown)
 
 
-def measure_loss(config: Config, run, images: pipeline.Source, shown) -> None:
+def measure_loss(config: Config, run) -> None:
   """The autoencoder that --config.loss asks for: how well it reconstructs."""
-  state = quick_init(config, "vae_loss")(jax.random.key(0))
-  state = restore(run, f"vae_loss-{config.loss}", state)
-  forward = stages(config)["vae_loss"].forward
-  judge = evaluation.Autoencoders(autoencoder(config, config.loss), forward)
-  error = judge.mean_error(state.params, judged_batches(images, config.vae_batch))
+  images = image_source(config, "validation", run.data_dir)
+  stage, network = stages(config)["vae_loss"], autoencoder(config, config.loss)
+  first = jax.eval_shape(stage.init, jax.random.key(0))
+  state = restore(run, f"vae_loss-{config.loss}", first)
+  judge = evaluation.Autoencoders(network, stage.forward)
+  error = judge.mean_error(state.params, evaluation.in_order(images, config.vae_batch))
   run.result(f"VAE with --config.loss={config.loss}: mean absolute error", error)
+  shown = evaluation.first_images(images)
   found = judge.reconstruct(state.params, shown)
   rows = [np.concatenate([*row], axis=1) for row in (shown, found)]
   run.picture("loss", np.concatenate(rows), f"Images, and what {config.loss} makes.")
@@ -492,31 +403,18 @@ def measure_depths(config: Config, run) -> None:
   forward = jax.jit(stages(config)["depth"].forward)
   truth = judged["depth"]
   plain = depth.measure(np.ones_like(truth), truth)
-  rows = [{"variant": "one depth everywhere", "seed": 0, **plain}]
-  guesses = {}
+  rows, guesses = [{"variant": "one depth everywhere", "seed": 0, **plain}], {}
   for name, variant, seed in depth_runs(config):
     state = restore(run, name, depth_state(config, variant, 0))
     guess = np.asarray(forward(state, {"target": judged["target"]}))
     rows.append({"variant": variant, "seed": seed, **depth.measure(guess, truth)})
     if seed == config.depth_seeds[0]:
       guesses[depth.VARIANTS[variant].title] = guess[:4]
-  claims.report_depths(run, rows)
+  claims.claim_depths(run, rows)
   run.figure(
     "depths",
     figures.depths(judged["target"][:4], truth[:4], guesses),
     "Inverse depth of unseen streets, learned from video alone under each loss.",
-  )
-
-
-def judged_batches(images: pipeline.Source, batch: int):
-  """Returns every image once, in order."""
-  return pipeline.batches(
-    images,
-    batch_size=min(batch, len(images)),
-    seed=0,
-    shuffle=False,
-    num_epochs=1,
-    drop_remainder=False,
   )
 
 
@@ -533,9 +431,9 @@ def predict(config: Config, run, inputs) -> None:
     run,
     inputs,
     config.predict_representation,
-    density_rule(config),
-    size=config.density_size,
-    count=config.density_judged,
+    config.solvers.density_rule,
+    size=config.solvers.density_size,
+    count=config.solvers.density_judged,
   )
 
 

@@ -148,6 +148,14 @@ class ImageLoss(nn.Module):
   levels: int = 5
   base: float = 1.0
 
+  def alpha(self) -> chex.Array:
+    """Returns the shapes α of the coefficients, where the loss has them."""
+    return self.loss.alpha()
+
+  def scale(self) -> chex.Array:
+    """Returns the scales c of the coefficients, where the loss learns them."""
+    return self.loss.scale()
+
   def __call__(self, x: chex.Array) -> chex.Array:
     """Returns the loss of each coefficient of differences x [B, H, W, C]."""
     coefficients = to_coefficients(

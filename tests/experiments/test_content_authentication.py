@@ -4,13 +4,18 @@ import functools
 import json
 import pathlib
 import tempfile
+from unittest import mock
 
 import jax
 import numpy as np
 from absl.testing import absltest
+from etils import epath
 
 from experiments import content_authentication as experiment
 from jaxvision.data import images
+from jaxvision.papers.content_authentication import data
+from jaxvision.train import restore
+from jaxvision.train.run import Run
 from tests.experiments import launching
 
 launch = functools.partial(launching.launch, "content_authentication")
@@ -49,6 +54,37 @@ class ExperimentTest(absltest.TestCase):
     for one in predictions:
       self.assertIn(one["verdict"], one["probabilities"])
       self.assertAlmostEqual(sum(one["probabilities"].values()), 1.0, places=5)
+
+  def test_one_flag_gives_stage_one_a_loss_that_learns(self):
+    workdir = epath.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    config = launching.config(
+      "content_authentication",
+      experiment,
+      "--preset=smoke",
+      "--config.loss=adaptive",
+      "--config.pipeline=INet",
+      "--config.seeds=()",  # stage I alone
+    )
+    rng = np.random.default_rng(0)
+    pair = data.Pair(
+      rng.integers(2**16, size=(32, 32, 4), dtype=np.uint16),
+      rng.integers(256, size=(64, 64, 3), dtype=np.uint8),
+    )
+    self.enterContext(
+      mock.patch.object(
+        experiment, "load_pairs", lambda *_: {"train": [pair], "validation": [pair]}
+      )
+    )
+    with Run("content_authentication", "smoke", config, workdir) as run:
+      experiment.train(config, run)
+      stage = experiment.stages(config)["develop"]
+      shapes = jax.eval_shape(stage.init, jax.random.key(0))
+      params = {"params": restore(run, "develop", shapes).params["loss"]}
+    loss = experiment.development_loss(config)
+    for name, first in (("alpha", 1.0), ("scale", 0.1)):
+      learned = loss.apply(params, method=name)
+      self.assertEqual(learned.shape, (32, 32, 3))
+      self.assertGreater(np.mean(np.abs(learned - first) > 1e-4), 0.9)
 
   def test_every_preset_has_stages_that_plan_and_benchmark_can_lower(self):
     for preset, config in experiment.PRESETS.items():

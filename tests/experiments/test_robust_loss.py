@@ -14,6 +14,7 @@ from experiments import robust_loss as experiment
 from jaxvision.data import images
 from jaxvision.errors import UserError
 from jaxvision.papers.robust_loss import depth_data
+from jaxvision.train import restore
 from jaxvision.train.run import Run
 from tests.experiments import launching
 
@@ -78,6 +79,34 @@ class ExperimentTest(absltest.TestCase):
       self.assertLess(depths[-1].max(), 4)
       self.assertGreater(depths.max(), 10)
     self.assertFalse(np.array_equal(streets["sources"][:, 0], streets["target"]))
+
+  def test_one_flag_trains_an_autoencoder_with_a_loss_that_learns(self):
+    workdir = self.enterContext(tempfile.TemporaryDirectory())
+    config = launching.config(
+      "robust_loss",
+      experiment,
+      "--preset=smoke",
+      "--config.loss=adaptive",
+      "--config.parts=()",  # nothing else
+    )
+    with Run("robust_loss", "smoke", config, workdir) as run:
+      experiment.train(config, run)
+      experiment.evaluate(config, run)
+      run.finish()
+      first = experiment.initializer(config, "vae_loss")(jax.random.key(config.seed))
+      saved = restore(run, "vae_loss-adaptive", first)
+    network = experiment.autoencoder(config, config.loss)
+    maps = [
+      network.apply({"params": state.params}, method="shape_and_scale")
+      for state in (first, saved)
+    ]
+    for before, after in zip(*maps, strict=True):
+      self.assertEqual(after.shape, (4, 4, 3))
+      self.assertTrue(np.all(np.abs(after - before) > 1e-3))  # Adam moves all
+    results = json.loads((pathlib.Path(workdir) / "results.json").read_text())
+    (result,) = results["results"]
+    self.assertIn("--config.loss=adaptive", result["name"])
+    self.assertEqual([picture["name"] for picture in results["pictures"]], ["loss"])
 
   def test_every_preset_has_stages_that_plan_and_benchmark_can_lower(self):
     for preset, config in experiment.PRESETS.items():

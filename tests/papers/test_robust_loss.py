@@ -25,9 +25,10 @@ from jaxvision.papers.robust_loss import (
   sampling,
   speed,
 )
+from jaxvision.train import jit_once
 
-registration = jax.jit(data.registration, static_argnames="count")
-sample = jax.jit(robust.sample, static_argnums=3)
+registration = jit_once(data.registration, static_argnames="count")
+sample = jit_once(robust.sample, static_argnums=3)
 RULE = density.Fit(steps=200, batch=128, levels=2)
 
 

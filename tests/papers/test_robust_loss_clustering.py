@@ -1,15 +1,15 @@
 """Tests of generalised robust continuous clustering."""
 
 import chex
-import jax
 import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest
 
 from jaxvision.papers.robust_loss import clustering
+from jaxvision.train import jit_once
 
-neighborhood = jax.jit(clustering.neighborhood, static_argnums=1)
-solve = jax.jit(clustering.solve)
+neighborhood = jit_once(clustering.neighborhood, static_argnums=1)
+solve = jit_once(clustering.solve)
 
 
 def blobs():

@@ -17,7 +17,7 @@ from jaxvision.nn import robust_losses
 from jaxvision.ops import robust
 from jaxvision.papers.robust_loss import depth, likelihoods, vae
 from jaxvision.papers.robust_loss.depth_networks import DisparityNet, PoseNet
-from jaxvision.train import fit
+from jaxvision.train import fit, jit_once
 
 SHAPE = (4, 4, 3)
 BOUNDS = likelihoods.Bounds(scale_init=0.2)
@@ -25,18 +25,26 @@ TINY = vae.VAE(size=2, depth=1, latents=1, components=2, levels=1, bounds=BOUNDS
 RULE = vae.optimizer(1e-2, 1e-1, 4)
 STAGE = vae.stage(TINY, RULE, 2)
 STREET = depth.DepthModel(
-  8, 8, (2, 2), convolutions=1, scales=2, pose_features=(2,), smoothness=0.0
+  8,
+  8,
+  (2, 2),
+  convolutions=1,
+  scales=2,
+  pose_features=(2,),
+  smoothness=0.0,
+  baseline_smoothness=0.5,
 )
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def coefficients(pixels, color, basis, levels):
+  return robust_losses.to_coefficients(pixels, color, basis, levels=levels)
 
 
 @functools.cache
 def start(init):
-  """Returns the first state of a stage's `init`, compiled quickly."""
-  return quick(init)(jax.random.key(0))
-
-
-def quick(function):
-  return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+  """Returns the first state of a stage's `init`."""
+  return jit_once(init)(jax.random.key(0))
 
 
 def count(tree) -> int:
@@ -51,7 +59,7 @@ class LikelihoodTest(parameterized.TestCase):
     noise = iter(jax.random.split(jax.random.key(2), 3))
     params = jax.tree.map(lambda p: p + jax.random.normal(next(noise), p.shape), params)
 
-    @jax.jit
+    @jit_once
     def evaluate(params, distribution, representation):
       def total(params):
         losses = module.apply({"params": params}, x, distribution, representation)
@@ -60,7 +68,7 @@ class LikelihoodTest(parameterized.TestCase):
       return jax.grad(total, has_aux=True)(params)
 
     for row, distribution in enumerate(likelihoods.DISTRIBUTIONS):
-      single = likelihoods.likelihood(distribution, SHAPE, BOUNDS)
+      single = jax.jit(likelihoods.likelihood(distribution, SHAPE, BOUNDS).apply)
       own = {"latent_scale": params["adaptive"]["latent_scale"]}
       if distribution == "students_t":
         own["log_degrees"] = params["log_degrees"]
@@ -68,8 +76,7 @@ class LikelihoodTest(parameterized.TestCase):
         own["latent_alpha"] = params["adaptive"]["latent_alpha"]
       for column, (color, basis) in enumerate(likelihoods.REPRESENTATIONS.values()):
         gradients, losses = evaluate(params, row, column)
-        coefficients = robust_losses.to_coefficients(x, color, basis, levels=2)
-        expected = single.apply({"params": own}, coefficients)
+        expected = single({"params": own}, coefficients(x, color, basis, 2))
         np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-4)
         learns = jnp.any(gradients["adaptive"]["latent_alpha"] != 0)
         self.assertEqual(bool(learns), distribution == "adaptive")
@@ -100,8 +107,8 @@ class VAETest(parameterized.TestCase):
     prior = vae.Mixture(3, 1)
     codes = jnp.linspace(-12.0, 12.0, 2001)[:, None]
     init = functools.partial(prior.init, method="log_density")
-    variables = quick(init)(jax.random.key(0), codes)
-    log_density = quick(functools.partial(prior.apply, method="log_density"))
+    variables = jit_once(init)(jax.random.key(0), codes)
+    log_density = jit_once(functools.partial(prior.apply, method="log_density"))
     densities = jnp.exp(log_density(variables, codes))
     self.assertAlmostEqual(float(jnp.sum(densities) * 24 / 2000), 1.0, delta=1e-3)
     drawn = prior.apply(variables, jax.random.key(1), 20_000, method="sample")
@@ -113,7 +120,7 @@ class VAETest(parameterized.TestCase):
     images = jax.random.uniform(jax.random.key(1), (5, 2, 2, 3))
     key = jax.random.key(2)
 
-    @quick
+    @jit_once
     def evaluate(params):
       variables = {"params": params}
       parts = TINY.apply(variables, images, key, 0, 0)
@@ -154,7 +161,7 @@ class VAETest(parameterized.TestCase):
     numbers = vae.numbers("normal", "pixels", warmup=2)
     state = start(STAGE.init).replace(model_state=numbers)
     batch = {"image": np.full((2, 2, 2, 3), 0.3, np.float32)}
-    step = jax.jit(STAGE.step)
+    step = jit_once(STAGE.step)
     for weight in (0.0, 0.5, 1.0, 1.0):
       state, metrics = step(state, batch)
       expected = metrics["distortion"] + weight * metrics["rate"]
@@ -167,7 +174,7 @@ class VAETest(parameterized.TestCase):
     self.assertNotIn("likelihood", state.params)
     params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), state.params)
     images = jnp.ones((1, 2, 2, 3))
-    apply = quick(
+    apply = jit_once(
       lambda p: network.apply({"params": p}, images, jax.random.key(1), 0, 0)
     )
     # Without weights, the mean image is 1/2 everywhere.
@@ -177,11 +184,6 @@ class VAETest(parameterized.TestCase):
   def test_other_sizes_are_refused(self):
     with self.assertRaisesRegex(ValueError, "size=24"):
       vae.VAE(size=24).init(jax.random.key(0), jnp.zeros((1, 24, 24, 3)), None, 0, 0)
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def coefficients(pixels, levels):
-  return robust_losses.to_coefficients(pixels, "yuv", "cdf97", levels=levels)
 
 
 class BareRun:
@@ -240,12 +242,13 @@ class DepthTest(parameterized.TestCase):
     # No motion: the views are the sources themselves, nearly all of them seen.
     still = jax.tree.map(jnp.zeros_like, state.params["pose"])
     state = state.replace(params={**state.params, "pose": still})
-    compiled = jax.jit(stage.step)
+    compiled = jit_once(stage.step)
 
     def step(variant, number=0):
       numbers = {**depth.numbers(variant, 3), "step": jnp.int32(number)}
       after, metrics = compiled(state.replace(model_state=numbers), batch)
       self.assertEqual(int(after.model_state["step"]), number + 1)
+      self.assertEqual(float(metrics["smoothness"]) > 0, variant == "baseline")
       moved = after.params["adaptive_0"]["latent_alpha"]
       return float(metrics["photometric"]), np.any(np.asarray(moved) != 0, axis=-1)
 
@@ -260,7 +263,7 @@ class DepthTest(parameterized.TestCase):
       expected = 0.0
       for difference, levels in ((fine, 3), (coarse, 2)):
         pixels = jnp.asarray(difference[0])
-        x = coefficients(pixels, levels)
+        x = coefficients(pixels, "yuv", "cdf97", levels)
         expected += depth.SCALE * jnp.mean(robust.loss(x, alpha, depth.SCALE))
       values[variant], moved = step(variant)
       np.testing.assert_allclose(values[variant], expected, rtol=0.15)

@@ -10,13 +10,19 @@ from hypothesis import strategies as st
 
 from jaxvision.ops import rigid
 from jaxvision.papers.robust_loss import data, registration
+from jaxvision.train import jit_once
 
-solve = jax.jit(registration.solve)
+solve = jit_once(registration.solve)
+make = jit_once(data.registration, static_argnames="count")
+
+
+def make_pairs(seed, outliers, noise):
+  return make(jax.random.key(seed), outliers=outliers, noise=noise, count=200)
 
 
 class RegistrationTest(chex.TestCase):
   def test_most_pairs_may_be_wrong(self):
-    pairs = data.registration(jax.random.key(0), outliers=0.8, noise=0.0, count=200)
+    pairs = make_pairs(0, outliers=0.8, noise=0.0)
     errors = [
       registration.rmse(
         solve(pairs.source, pairs.target, schedule).transform, pairs.source, pairs.truth
@@ -32,7 +38,7 @@ class RegistrationTest(chex.TestCase):
     self.assertGreater(errors[2], 0.05)
 
   def test_least_squares_is_the_weighted_fit(self):
-    pairs = data.registration(jax.random.key(1), outliers=0.3, noise=0.01, count=50)
+    pairs = make_pairs(1, outliers=0.3, noise=0.01)
     found = solve(pairs.source, pairs.target, registration.fixed(2.0))
     expected = rigid.fit(pairs.source, pairs.target)
     np.testing.assert_allclose(found.transform, expected, atol=1e-5)
@@ -46,7 +52,7 @@ class RegistrationTest(chex.TestCase):
     self.assertEqual(shape.alphas[-1], -32)
 
   def test_pairs_that_are_not_finite_are_left_out(self):
-    pairs = data.registration(jax.random.key(2), outliers=0.0, noise=0.0, count=50)
+    pairs = make_pairs(2, outliers=0.0, noise=0.0)
     target = pairs.target.at[::5].set(jnp.nan)
     found = solve(pairs.source, target, registration.shape_annealed())
     self.assertLess(registration.rmse(found.transform, pairs.source, pairs.truth), 1e-4)

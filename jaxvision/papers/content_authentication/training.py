@@ -22,30 +22,39 @@ from jaxvision.train import Stage, State, gradient_step
 
 
 def development_stage(
-  nip: nn.Module, optimizer: optax.GradientTransformation, batch: dict
+  nip: nn.Module,
+  optimizer: optax.GradientTransformation,
+  batch: dict,
+  loss: nn.Module | None = None,
 ) -> Stage:
   """Returns stage I, "develop": the pipeline alone learns, by fidelity.
 
-  The state's `params` are the pipeline's; its model state is {"constants": ...}.
-
   Args:
     nip: one of `pipelines`.
-    optimizer: of its parameters.
+    optimizer: of its parameters and the loss'.
     batch: {"raw", "target"} shapes of the global batch.
+    loss: on differences [B, H, W, 3] of images, whose own parameters are trained too;
+      `losses.fidelity` when None.
   """
 
   def init(key):
     variables = nip.init(key, jnp.zeros(batch["raw"].shape))
     constants = {"constants": variables.get("constants", {})}
-    return State.create(key, variables["params"], optimizer, model_state=constants)
+    return development_state(
+      key, variables["params"], constants, optimizer, batch, loss
+    )
 
   def develop(params, model_state, raw):
-    return nip.apply({"params": params, **model_state}, raw)
+    return nip.apply({"params": params["nip"], **model_state}, raw)
 
   def loss_fn(params, model_state, batch, rng):
     del rng
     developed = develop(params, model_state, batch["raw"])
-    return losses.fidelity(developed, batch["target"]), ({}, model_state)
+    fidelity = losses.fidelity(developed, batch["target"])
+    if loss is None:
+      return fidelity, ({}, model_state)
+    values = loss.apply({"params": params["loss"]}, developed - batch["target"])
+    return jnp.mean(values), ({"fidelity_loss": fidelity}, model_state)
 
   return Stage(
     name="develop",
@@ -54,6 +63,31 @@ def development_stage(
     batch=batch,
     forward=lambda state, batch: develop(state.params, state.model_state, batch["raw"]),
   )
+
+
+def development_state(
+  key: chex.PRNGKey,
+  nip: dict,
+  constants: dict,
+  optimizer: optax.GradientTransformation,
+  batch: dict,
+  loss: nn.Module | None = None,
+) -> State:
+  """Returns the state that stage I starts from, of parameters {"nip", "loss"}.
+
+  Those of "loss" are empty where it does not learn.
+
+  Args:
+    key: random key.
+    nip: the pipeline's parameters.
+    constants: the pipeline's, {"constants": ...}.
+    optimizer, batch, loss: see `development_stage`.
+  """
+  params = {"nip": nip, "loss": {}}
+  if loss is not None:
+    variables = loss.init(key, jnp.zeros((1, *batch["target"].shape[1:])))
+    params["loss"] = variables.get("params", {})
+  return State.create(key, params, optimizer, model_state=constants)
 
 
 def authentication_stage(

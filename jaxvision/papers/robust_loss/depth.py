@@ -65,6 +65,7 @@ class DepthModel(nn.Module):
     depth_features, pose_features: see `depth_networks`.
     convolutions, scales, pose_factor: likewise.
     smoothness: weight of the second derivatives of disparity.
+    baseline_smoothness: likewise, beside the L1 norm of RGB.
   """
 
   height: int = 128
@@ -75,6 +76,7 @@ class DepthModel(nn.Module):
   pose_features: Sequence[int] = PoseNet.features
   pose_factor: float = PoseNet.factor
   smoothness: float = 0.5
+  baseline_smoothness: float = 0.5
 
   def setup(self):
     self.disparity = DisparityNet(self.depth_features, self.convolutions, self.scales)
@@ -125,7 +127,10 @@ class DepthModel(nn.Module):
       difference = jnp.where(view.is_seen[..., None], target[:, None] - view.image, 0.0)
       difference = difference.reshape(-1, *target.shape[1:])
       differences.append(difference)
-      smoothness += self.smoothness / 2**scale * _roughness(disparity)
+      smoothness += _roughness(disparity) / 2**scale
+    smoothness *= jnp.where(
+      kind == _BASELINE, self.baseline_smoothness, self.smoothness
+    )
     photometric = _photometric(differences, kind, alpha, self.alphas())
     return {"photometric": photometric, "smoothness": smoothness}
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision.data import pipeline
 from jaxvision.ops import robust
 from jaxvision.papers.robust_loss import (
   clustering,
@@ -199,9 +200,10 @@ class Autoencoders:
     )
     self.shape_and_scale = method("shape_and_scale")
 
-  def elbo(self, state: State, batches: Iterable[dict]) -> float:
-    """Returns the mean evidence lower bound of all images of some batches, in nats."""
-    return _mean(self._forward(state, batch)["elbo"] for batch in batches)
+  def bound(self, state: State, batches: Iterable[dict]) -> dict[str, float]:
+    """Returns the mean "elbo" and "rate" of all images of some batches, in nats."""
+    parts = [self._forward(state, batch) for batch in batches]
+    return {name: _mean(part[name] for part in parts) for name in ("elbo", "rate")}
 
   def mean_error(self, params: dict, batches: Iterable[dict]) -> float:
     """Returns the mean absolute error of reconstructed images."""
@@ -217,6 +219,23 @@ class Autoencoders:
   def sample(self, params: dict, key: chex.PRNGKey) -> np.ndarray:
     """Returns mean images [8, S, S, 3] of codes from the prior."""
     return np.asarray(self._sample(params, key))
+
+
+def in_order(images: pipeline.Source, batch: int) -> Iterable[dict]:
+  """Returns batches in which every image is once; the last may be smaller."""
+  return pipeline.batches(
+    images,
+    batch_size=min(batch, len(images)),
+    seed=0,
+    shuffle=False,
+    num_epochs=1,
+    drop_remainder=False,
+  )
+
+
+def first_images(images: pipeline.Source, count: int = 8) -> np.ndarray:
+  """Returns the first images, [count or fewer, S, S, 3]."""
+  return np.stack([images[i]["image"] for i in range(min(count, len(images)))])
 
 
 def _mean(arrays):
