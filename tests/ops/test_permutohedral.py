@@ -9,10 +9,14 @@ from absl.testing import absltest, parameterized
 from hypothesis import strategies as st
 
 from jaxvision.ops import gauss_transform, permutohedral
+from jaxvision.train import jit_once
 
-build = jax.jit(permutohedral.build, static_argnames="blur")
-enclose = jax.jit(permutohedral.enclose, static_argnames="blur")
-gaussian_filter = jax.jit(permutohedral.gaussian_filter, static_argnames="blur")
+build = jit_once(permutohedral.build, static_argnames="blur")
+enclose = jit_once(permutohedral.enclose, static_argnames="blur")
+gaussian_filter = jit_once(permutohedral.gaussian_filter, static_argnames="blur")
+splat = jit_once(permutohedral.splat)
+find = jit_once(permutohedral.find)
+slice_at = jit_once(permutohedral.slice_at)
 
 
 def features_of(count, d, spread=3.0, seed=0):
@@ -77,11 +81,9 @@ class LatticeTest(chex.TestCase):
     keys = np.stack(np.meshgrid(*[np.arange(-9, 9)] * 3), -1).reshape(-1, 3)
     position = corner_positions(4 * keys, False).astype(np.float32)
     lattice = build(position)
-    found = jax.jit(permutohedral.find)(lattice, jnp.asarray(4 * keys, jnp.int32))
+    found = find(lattice, jnp.asarray(4 * keys, jnp.int32))
     np.testing.assert_array_equal(np.asarray(lattice.keys)[found], 4 * keys)
-    absent = jax.jit(permutohedral.find)(
-      lattice, jnp.asarray(4 * keys + 400, jnp.int32)
-    )
+    absent = find(lattice, jnp.asarray(4 * keys + 400, jnp.int32))
     np.testing.assert_array_equal(absent, -1)
 
   def test_splat_and_slice_are_the_sums_they_say(self):
@@ -100,16 +102,14 @@ class LatticeTest(chex.TestCase):
       for corner, share in zip(key, weight, strict=True):
         expected[index] += share * sums.get(tuple(corner), 0)
     lattice = build(features)
-    found = jax.jit(permutohedral.slice_at)(
-      lattice, permutohedral.splat(lattice, values), queries
-    )
+    found = slice_at(lattice, splat(lattice, values), queries)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
   def test_blur_is_one_pass_along_each_axis(self):
     features = features_of(50, 2, 2.0)
     lattice = build(features, blur=True)
-    values = np.array(permutohedral.splat(lattice, np.ones((50, 1), np.float32)))
-    blurred = jax.jit(permutohedral.blur_vertices)(lattice, values)
+    values = np.array(splat(lattice, np.ones((50, 1), np.float32)))
+    blurred = jit_once(permutohedral.blur_vertices)(lattice, values)
     by_key = {
       tuple(np.asarray(lattice.keys)[n]): float(values[n, 0])
       for n in np.unique(lattice.vertices)
@@ -131,7 +131,7 @@ class LatticeTest(chex.TestCase):
   def test_one_call_for_many_lattices(self):
     features = np.stack([features_of(20, 3, seed=s) for s in range(3)])
     values = np.ones((3, 20, 1), np.float32)
-    together = jax.jit(jax.vmap(permutohedral.gaussian_filter))(features, values)
+    together = jit_once(jax.vmap(permutohedral.gaussian_filter))(features, values)
     alone = [gaussian_filter(f, v) for f, v in zip(features, values, strict=True)]
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
@@ -145,7 +145,7 @@ class AccuracyTest(chex.TestCase):
     values = np.concatenate([ones, features], axis=1)
     ours = np.asarray(gaussian_filter(features, values, blur=blur))
     exact = np.asarray(
-      jax.jit(gauss_transform.gauss_transform)(features, features, values)
+      jit_once(gauss_transform.gauss_transform)(features, features, values)
     )
     scale = np.sum(ours[:, 0] * exact[:, 0]) / np.sum(exact[:, 0] ** 2)
     relative = ours[:, 0] / (scale * exact[:, 0]) - 1
@@ -177,7 +177,7 @@ class RobustnessTest(chex.TestCase):
       def total(features, values):
         return jnp.sum(weight * permutohedral.gaussian_filter(features, values))
 
-      found = jax.jit(jax.grad(total, argnums=(0, 1)))(features, values)
+      found = jit_once(jax.grad(total, argnums=(0, 1)))(features, values)
       for argument, gradient in enumerate(found):
         for index in ((0, 0), (5, 1), (11, 0)):
           arguments = [features, values]

@@ -33,6 +33,9 @@ DEGENERATE = dataclasses.replace(SETTINGS, max_iterations=4)
 SIZE = COUNT + COUNT // 2
 solve_exactly = jit_once(registration.solve, static_argnames="settings")
 icp_exactly = jit_once(baselines.icp, static_argnames="max_iterations")
+solve_by_features = jit_once(
+  registration.solve_by_features, static_argnames="refinement"
+)
 coherent_point_drift = jit_once(
   baselines.coherent_point_drift, static_argnames="max_iterations"
 )
@@ -68,22 +71,22 @@ def trial(outliers=0.0, degrees=30.0, seed=0):
   make = functools.partial(
     data.rigid_trial, count=COUNT, outliers=outliers, degrees=degrees
   )
-  return jax.tree.map(np.asarray, jax.jit(make)(jax.random.key(seed)))
+  return jax.tree.map(np.asarray, jit_once(make)(jax.random.key(seed)))
 
 
-@functools.partial(jax.jit, static_argnums=3)
+@functools.partial(jit_once, static_argnums=3)
 def sums_at(features, values, queries, mixture):
   prepared = correspondences.prepare(features, values, mixture)
   return correspondences.sums(prepared, queries, mixture)
 
 
-gaussian_filter = jax.jit(permutohedral.gaussian_filter, static_argnames="blur")
+gaussian_filter = jit_once(permutohedral.gaussian_filter, static_argnames="blur")
 
 
 @functools.cache
 def normals():
   """Returns a cloud that is moved a little, with its normals."""
-  points, directions = jax.jit(data.sample_surface, static_argnums=1)(
+  points, directions = jit_once(data.sample_surface, static_argnums=1)(
     jax.random.key(5), COUNT
   )
   return np.asarray(points), np.asarray(directions)
@@ -258,7 +261,7 @@ class SolveTest(chex.TestCase):
       for cloud in (problem.model, rigid.apply(inverse, problem.observation))
     ]
     lost = solve(problem.model, problem.observation, SETTINGS)
-    found = registration.solve_by_features(
+    found = solve_by_features(
       problem.model, problem.observation, *features, refinement=None
     )
     self.assertGreater(error_mm(lost, problem), 20.0)

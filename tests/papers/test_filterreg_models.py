@@ -27,11 +27,17 @@ from jaxvision.papers.filterreg import (
   twists,
 )
 from jaxvision.papers.filterreg.registration import Settings
+from jaxvision.train import jit_once
 
 
 def random_cloud(count=30, seed=0, scale=1.0):
   rng = np.random.default_rng(seed)
   return (scale * rng.normal(size=(count, 3))).astype(np.float32)
+
+
+solve_arm = jit_once(articulated.solve, static_argnames="settings")
+solve_sheet = jax.jit(deformable.solve, static_argnames="settings")
+assemble_arm = jit_once(articulated.assemble)
 
 
 @functools.cache
@@ -42,7 +48,7 @@ def arm():
 class TwistsTest(chex.TestCase):
   def test_point_jacobian_is_the_derivative_of_a_motion(self):
     points = random_cloud(5)
-    found = jax.jit(
+    found = jit_once(
       jax.jacfwd(lambda twist: rigid.apply(twists.twist_transform(twist), points))
     )(jnp.zeros(6))
     np.testing.assert_allclose(twists.point_jacobian(points), found, atol=1e-6)
@@ -52,7 +58,6 @@ class TwistsTest(chex.TestCase):
     np.testing.assert_allclose(found[:3, 3], [1, 2, 3], atol=1e-6)
     np.testing.assert_allclose(found[:3, 0], [0, 1, 0], atol=1e-6)
 
-  @chex.variants(with_jit=True, without_jit=True)
   @parameterized.parameters("point", "plane")
   def test_systems_are_sums_of_jacobians(self, objective):
     points, targets, normals = (random_cloud(seed=s) for s in range(3))
@@ -67,7 +72,7 @@ class TwistsTest(chex.TestCase):
       build = functools.partial(twists.plane_systems, points, targets, normals)
     else:
       build = functools.partial(twists.point_systems, points, targets)
-    matrix, right = self.variant(build, static_argnums=2)(weights, bodies, 3)
+    matrix, right = jax.jit(build, static_argnums=2)(weights, bodies, 3)
     for body in range(3):
       mine = bodies == body
       expected = np.einsum(
@@ -111,18 +116,19 @@ class ArticulatedTest(chex.TestCase):
     model = arm()
     truth, start = jnp.array([0.3, -0.5, 0.8]), jnp.array([0.25, -0.46, 0.9])
 
+    @jax.jit
     def place(positions):
       return articulated.place(model, kinematics.forward(model.tree, positions))
 
     placed = kinematics.forward(model.tree, start)
-    matrix, right = articulated.assemble(
+    matrix, right = assemble_arm(
       place(start),
       place(truth),
       jnp.ones(len(model.points)),
       model.bodies,
       kinematics.spatial_jacobians(model.tree, placed),
     )
-    gradient = jax.jit(
+    gradient = jit_once(
       jax.grad(
         lambda positions: 0.5 * jnp.sum(jnp.square(place(positions) - place(truth)))
       )
@@ -142,8 +148,11 @@ class ArticulatedTest(chex.TestCase):
     table = random_cloud(100, scale=0.3) * [1, 1, 0] - np.array([0, 0, 0.3])
     observation = np.concatenate([placed, table]).astype(np.float32)
     settings = articulated.Settings(sigma=0.02, floating=floating, max_iterations=40)
-    found = articulated.solve(
-      model, observation, settings, positions=truth + jnp.array([0.06, -0.05, 0.07])
+    found = solve_arm(
+      model,
+      observation,
+      settings=settings,
+      positions=truth + jnp.array([0.06, -0.05, 0.07]),
     )
     self.assertTrue(found.is_valid)
     moved = articulated.place(
@@ -160,10 +169,10 @@ class ArticulatedTest(chex.TestCase):
     model = arm()
     observation = random_cloud(20, seed, scale=0.1) + (1e4 if far else 0)
     observation[:nans] = np.nan
-    found = articulated.solve(
+    found = solve_arm(
       model,
       observation,
-      articulated.Settings(max_iterations=2),
+      settings=articulated.Settings(max_iterations=2),
       positions=jnp.zeros(3),
     )
     chex.assert_tree_all_finite(found)
@@ -176,7 +185,7 @@ class DeformableTest(chex.TestCase):
   def graph(self):
     points = np.asarray(data.sheet(12, 8, 0.02))
     make = functools.partial(deformable.make_graph, count=9, neighbors=3)
-    return points, jax.jit(make)(points)
+    return points, jit_once(make)(points)
 
   def test_farthest_points_are_far(self):
     points = np.array([[0, 0, 0], [1, 0, 0], [10, 0, 0], [5, 0, 0]], np.float32)
@@ -217,10 +226,10 @@ class DeformableTest(chex.TestCase):
       data_term = jnp.sum(weights[:, None] * jnp.square(moved - targets))
       return 0.5 * (data_term + rigidity * jnp.sum(jnp.square(edges(transforms))))
 
-    energy = jax.jit(energy)
-    gradient = jax.jit(jax.grad(energy))(jnp.zeros((9, 6)))
+    gradient = jit_once(jax.grad(energy))(jnp.zeros((9, 6)))
+    energy = jit_once(energy)
     moved = deformable.deform(graph, start, points)
-    matrix, right = jax.jit(deformable.assemble)(
+    matrix, right = jit_once(deformable.assemble)(
       graph, start, moved, targets, weights, rigidity
     )
     np.testing.assert_allclose(right, gradient.ravel(), atol=1e-4)
@@ -235,7 +244,7 @@ class DeformableTest(chex.TestCase):
     settings = deformable.Settings(
       sigma=0.015, rigidity=5.0, inner_iterations=2, max_iterations=15
     )
-    found = deformable.solve(graph, points, truth, settings)
+    found = solve_sheet(graph, points, truth, settings=settings)
     before, after = (
       np.mean(np.linalg.norm(p - truth, axis=1)) for p in (points, found.points)
     )
@@ -246,7 +255,7 @@ class DeformableTest(chex.TestCase):
       deformable.deform(graph, found.transforms, points), found.points, atol=1e-4
     )
     broken = np.full_like(truth, np.nan)
-    lost = deformable.solve(graph, points, broken, settings)
+    lost = solve_sheet(graph, points, broken, settings=settings)
     chex.assert_tree_all_finite(lost)
     self.assertFalse(lost.is_valid)
 
