@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import chex
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from jaxvision.papers.occupancy_networks import losses
@@ -110,7 +109,7 @@ def init(
     key: of the random weights.
     batch: one that it trains on, or its zeros; see `data.batch_shapes`.
   """
-  return jax.jit(lambda key: network.init(key, *_arguments(network, batch)))(key)
+  return network.init(key, *_arguments(network, batch))
 
 
 def _arguments(network, batch):

@@ -55,12 +55,12 @@ VARIANTS = {
 }
 for _task in ("image", "pointcloud"):
   for _sampling in ("few", "equal", "surface"):
-    VARIANTS[f"{_task} {_sampling}"] = Variant(_task, sampling=_sampling)
+    VARIANTS[f"{_task}_{_sampling}"] = Variant(_task, sampling=_sampling)
   VARIANTS |= {
-    f"{_task} no CBN": Variant(_task, decoder="batchnorm"),
-    f"{_task} no ResNet": Variant(_task, decoder="no_resnet"),
-    f"{_task} R2N2": Variant(_task, output="r2n2"),
-    f"{_task} PSGN": Variant(_task, output="psgn"),
+    f"{_task}_no_cbn": Variant(_task, decoder="batchnorm"),
+    f"{_task}_no_resnet": Variant(_task, decoder="no_resnet"),
+    f"{_task}_r2n2": Variant(_task, output="r2n2"),
+    f"{_task}_psgn": Variant(_task, output="psgn"),
   }
 
 
