@@ -1,7 +1,6 @@
 """What trained networks do on test shapes, as they are and disturbed."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -225,8 +224,8 @@ def invariances(
 
   Returns:
     The largest change of a feature, in parts of the layer's largest: "translation" by
-    0.5 along each axis, and "permutation" of all points but the first, with neighbours
-    enough for every point of a ball.
+    0.5 along each axis, and "permutation" of all points but the first. The balls have
+    room for every point: of more than they hold, the array's first ones would be taken.
   """
   size = points.shape[1]
   points = jnp.round(points * 2**14) / 2**14 + jnp.array([2.0, 0.0, 0.0])
@@ -235,22 +234,24 @@ def invariances(
     for layer in model.network.layers
   )
 
-  def features(layers, points):
-    network = model.network.clone(layers=layers)
+  def features(points):
+    network = model.network.clone(layers=roomy)
     _, state = network.apply(variables, points, mutable="intermediates")
     seen = state["intermediates"]
-    return [seen[f"features{i}"][0] for i in range(len(layers))]
+    return [seen[f"features{i}"][0] for i in range(len(roomy))]
 
-  def change(layers, other):
-    run = jax.jit(functools.partial(features, layers))
+  run = jax.jit(features)
+  expected = run(points)
+
+  def change(other):
     return max(
       float(jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(a)))
-      for a, b in zip(run(points), run(other), strict=True)
+      for a, b in zip(expected, run(other), strict=True)
     )
 
   order = 1 + jax.random.permutation(key, size - 1)
   permuted = points[:, jnp.concatenate([jnp.zeros(1, order.dtype), order])]
   return {
-    "translation": change(model.network.layers, points + 0.5),
-    "permutation": change(roomy, permuted),
+    "translation": change(points + 0.5),
+    "permutation": change(permuted),
   }

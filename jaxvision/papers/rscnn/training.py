@@ -159,7 +159,7 @@ def state(
     variables["params"],
     optimizer,
     model_state={
-      "batch_stats": variables["batch_stats"],
+      "batch_stats": variables.get("batch_stats", {}),
       "updates": jnp.zeros((), jnp.int32),
     },
   )
@@ -198,7 +198,8 @@ def step(
       mutable=["batch_stats"],
     )
     loss, measured = model.loss(output, batch)
-    new_state = {"batch_stats": changed["batch_stats"], "updates": updates + 1}
+    statistics = changed.get("batch_stats", {})
+    new_state = {"batch_stats": statistics, "updates": updates + 1}
     return loss, (measured, new_state)
 
   return gradient_step(loss_fn, optimizer, accumulate=accumulate)

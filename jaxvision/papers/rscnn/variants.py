@@ -82,6 +82,7 @@ class Size:
     label_hidden: of its hidden layers.
     pointnet: widths of PointNet's layers for each point; the first two are local.
     pointnet_hidden: of the layers behind its maximum, for labels.
+    dropout: whether hidden units are dropped out at all.
   """
 
   classification: tuple[Scales, ...] = networks.CLASSIFICATION
@@ -93,6 +94,7 @@ class Size:
   label_hidden: tuple[int, ...] = (128,)
   pointnet: tuple[int, ...] = (64, 64, 64, 128, 1024)
   pointnet_hidden: tuple[int, ...] = (512, 256, 128)
+  dropout: bool = True
 
 
 SIZES = {
@@ -123,6 +125,7 @@ SIZES = {
     label_hidden=(16,),
     pointnet=(8, 8, 16),
     pointnet_hidden=(16,),
+    dropout=False,
   ),
 }
 
@@ -136,8 +139,8 @@ def model(variant: Variant, size: Size, classes: int, parts: int) -> Model:
     classes: of the classification, or categories of the shapes.
     parts: in all categories together.
   """
-  rate = 0.5 if variant.dropout else 0.0
-  pointnet_rate = 0.3 if variant.dropout else 0.0
+  drops = variant.dropout and size.dropout
+  rate, pointnet_rate = (0.5, 0.3) if drops else (0.0, 0.0)
   if variant.task == "classification":
     if variant.kind == "pointnet":
       network = baselines.PointNetClassifier(
