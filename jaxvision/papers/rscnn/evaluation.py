@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxvision.papers.rscnn import augmentation, grouping, metrics, voting
 from jaxvision.papers.rscnn.training import Model
+from jaxvision.train import jit_once
 
 Batch = Mapping[str, chex.Array]
 
@@ -240,7 +241,7 @@ def invariances(
     seen = state["intermediates"]
     return [seen[f"features{i}"][0] for i in range(len(roomy))]
 
-  run = jax.jit(features)
+  run = jit_once(features)
   expected = run(points)
 
   def change(other):
