@@ -16,6 +16,7 @@ from jaxvision.errors import UserError
 from jaxvision.ops import rigid, robust
 from jaxvision.papers.robust_loss import (
   celeba,
+  claims,
   data,
   density,
   kitti,
@@ -99,6 +100,32 @@ class DensityTest(parameterized.TestCase):
   def test_every_published_number_has_its_place(self):
     self.assertEqual(likelihoods.PAPER_ELBO["wavelets"]["adaptive"], 36316)
     self.assertEqual(likelihoods.PAPER_ELBO["dct"]["cauchy"], 31295)
+
+
+class ClaimsTest(absltest.TestCase):
+  def test_depths_are_claimed_by_three_seeds_alone(self):
+    average = {
+      "baseline": 0.8,
+      "charbonnier": 0.5,
+      "cauchy": 0.6,
+      "squared": 0.4,
+      "annealed": 0.45,
+      "adaptive": 0.3,
+    }
+    rows = [
+      {"variant": variant, "seed": seed, "Avg": mean + 0.01 * (seed - 1)}
+      for variant, mean in average.items()
+      for seed in range(3)
+    ]
+    run = mock.Mock()
+    claims.claim_depths(run, [row for row in rows if row["seed"] == 0])
+    run.claim.assert_not_called()
+    claims.claim_depths(run, rows)
+    found = [call.kwargs for call in run.claim.call_args_list]
+    numbers = [(claim["ours"], claim["baseline"]) for claim in found]
+    np.testing.assert_allclose(numbers, [(0.3, 0.8), (0.3, 0.4)])
+    self.assertEqual({claim["better"] for claim in found}, {"lower"})
+    self.assertIn("α = 2", found[1]["note"])
 
 
 class DataTest(absltest.TestCase):
