@@ -77,7 +77,7 @@ def draw_mesh(
 
   if len(faces):
     faces = faces[known[faces].all(axis=1)]
-    owner = _rasterize(pixels[faces], seen[faces, 2], side)
+    owner = rasterize(pixels[faces], seen[faces, 2], side)
     paint = colors[faces].mean(axis=1) * _shade(seen[faces])[:, None]
   else:
     index = np.flatnonzero(known)
@@ -90,27 +90,14 @@ def draw_mesh(
   return canvas.mean(axis=(1, 3)).astype(np.float32)
 
 
-def _shade(corners):
-  """Returns the light [F] that comes back from triangles [F, 3, 3]."""
-  edges = corners[:, 1:] - corners[:, :1]
-  normals = np.cross(edges[:, 0], edges[:, 1])
-  length = np.linalg.norm(normals, axis=1, keepdims=True)
-  normals /= np.where(length > 0, length, 1)
-  normals *= np.where(normals[:, 2:] < 0, -1, 1)  # towards the camera
-  light = np.full(len(corners), _AMBIENT)
-  for direction, strength in _LIGHTS:
-    toward = np.array(direction) / np.linalg.norm(direction)
-    light += strength * np.maximum(normals @ toward, 0)
-  return light
-
-
-def _rasterize(corners, depths, side):
-  """Returns the front triangle [side²] of each pixel, -1 where there is none.
+def rasterize(corners: np.ndarray, depths: np.ndarray, side: int) -> np.ndarray:
+  """Returns the front triangle [side²] of each pixel, row by row; -1 where none is.
 
   Args:
-    corners: [F, 3, 2] in pixels.
+    corners: [F, 3, 2] positions (column, row) in pixels; the first pixel's centre is
+      (0.5, 0.5).
     depths: [F, 3], larger is nearer.
-    side: of the picture in pixels.
+    side: of the square picture, in pixels.
   """
   buffer = _Buffer(side)
   low = np.clip(np.floor(corners.min(axis=1)), 0, side).astype(int)
@@ -127,13 +114,27 @@ def _rasterize(corners, depths, side):
     for start in range(0, len(group), at_once):
       part = group[start : start + at_once]
       places = low[part, None] + offsets
-      weights = _barycentric(places + 0.5, corners[part])
+      weights = barycentric(places + 0.5, corners[part])
       inside = (weights >= -1e-9).all(axis=-1) & (places < side).all(axis=-1)
       depth = (weights * depths[part, None]).sum(axis=-1)
       owner = np.broadcast_to(part[:, None], inside.shape)
       buffer.put(places[inside], depth[inside], owner[inside])
     square *= 2
   return buffer.owner
+
+
+def _shade(corners):
+  """Returns the light [F] that comes back from triangles [F, 3, 3]."""
+  edges = corners[:, 1:] - corners[:, :1]
+  normals = np.cross(edges[:, 0], edges[:, 1])
+  length = np.linalg.norm(normals, axis=1, keepdims=True)
+  normals /= np.where(length > 0, length, 1)
+  normals *= np.where(normals[:, 2:] < 0, -1, 1)  # towards the camera
+  light = np.full(len(corners), _AMBIENT)
+  for direction, strength in _LIGHTS:
+    toward = np.array(direction) / np.linalg.norm(direction)
+    light += strength * np.maximum(normals @ toward, 0)
+  return light
 
 
 def _splat(pixels, depths, radius, side):
@@ -172,8 +173,11 @@ class _Buffer:
     self.owner[pixel[wins]] = owner[wins]
 
 
-def _barycentric(points, corners):
-  """Returns weights [F, N, 3] of points [F, N, 2] in triangles [F, 3, 2]."""
+def barycentric(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
+  """Returns the weights [F, N, 3] by which points [F, N, 2] mix corners [F, 3, 2].
+
+  They are NaN where a triangle has no area.
+  """
   a, b, c = (corners[:, None, corner] for corner in range(3))
   area = _cross(b - a, c - a)
   area = np.where(np.abs(area) > 1e-12, area, np.nan)  # seen from its edge: nowhere

@@ -1,0 +1,108 @@
+"""The demo's shapes: families with holes and thin legs, sampled as the paper does."""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvision.data import shape_families
+from jaxvision.data.shape_families import Shapes
+from jaxvision.papers.deepsdf import preprocessing
+from jaxvision.papers.deepsdf.preprocessing import Samples
+
+
+class ShapeSet(NamedTuple):
+  """Shapes with samples and surfaces, on the host.
+
+  Attributes:
+    shapes: [S] parametric shapes.
+    samples: of each shape, as `preprocessing.split` gives them.
+    points: [S, K, 3] of the surfaces, in random order.
+    normals: [S, K, 3] outward.
+  """
+
+  shapes: Shapes
+  samples: list[Samples]
+  points: np.ndarray
+  normals: np.ndarray
+
+  def __len__(self) -> int:
+    return len(self.samples)
+
+  def shape(self, index: int) -> Shapes:
+    """Returns one of the shapes."""
+    return jax.tree.map(lambda leaf: leaf[index], self.shapes)
+
+  def examples(self) -> list[dict]:
+    """Returns what `training.draw_samples` draws from."""
+    return [
+      {"shape": np.int32(index), "pos": samples.pos, "neg": samples.neg}
+      for index, samples in enumerate(self.samples)
+    ]
+
+
+def make(seed: int, count: int, *, samples: int, surface: int) -> ShapeSet:
+  """Returns shapes of all families in turn.
+
+  Args:
+    seed: of shapes and samples.
+    count: number of shapes.
+    samples: of each; 47 of 50 near the surface (M3), distances exact.
+    surface: points of each surface.
+  """
+  shape_key, sample_key = jax.random.split(jax.random.key(seed))
+  families = np.arange(count) % len(shape_families.FAMILIES)
+  shapes = shape_families.random_shapes(shape_key, families)
+  keys = jax.random.split(sample_key, count)
+  rows, points, normals = _sample(shapes, keys, samples, surface)
+  rows = np.asarray(rows)
+  return ShapeSet(
+    jax.tree.map(np.asarray, shapes),
+    [preprocessing.split(one[:, :3], one[:, 3]) for one in rows],
+    np.asarray(points),
+    np.asarray(normals),
+  )
+
+
+def _sample(shapes, keys, samples, surface):
+  """Returns samples [S, N, 4], points and normals [S, K, 3]."""
+  near = int(47 / 50 * samples) // 2
+  deviations = np.sqrt([preprocessing.VARIANCE, preprocessing.SECOND_VARIANCE])
+
+  def of_one(inputs):
+    shape, key = inputs
+    keys = jax.random.split(key, 3)
+    points, normals = shape_families.sample_surface(keys[0], shape, surface)
+    base = points[jnp.arange(near) % surface]
+    noise = jax.random.normal(keys[1], (2, near, 3))
+    scattered = base + jnp.asarray(deviations)[:, None, None] * noise
+    anywhere = jax.random.uniform(keys[2], (samples - 2 * near, 3), minval=-1.0)
+    queries = jnp.concatenate([scattered.reshape(-1, 3), anywhere])
+    distances = shape_families.signed_distance(shape, queries)
+    rows = jnp.concatenate([queries, distances[:, None]], axis=1)
+    return rows, points, normals
+
+  return jax.jit(lambda inputs: jax.lax.map(of_one, inputs))((shapes, keys))
+
+
+def half_seen(
+  samples: Samples, *, axis: int = 2, band: float = 0.08
+) -> tuple[Samples, np.ndarray]:
+  """Returns the samples of half a shape, near its surface, and which those are not.
+
+  Args:
+    samples: of the whole shape.
+    axis: the half with positive coordinates along it is seen.
+    band: largest distance of samples kept.
+  """
+  return Samples(
+    *(side[(side[:, axis] > 0) & (np.abs(side[:, 3]) < band)] for side in samples)
+  )
+
+
+def midpoint(first: Shapes, second: Shapes) -> Shapes:
+  """Returns the shape of the same family whose parameters lie halfway."""
+  chex.assert_equal(int(first.family), int(second.family))
+  return Shapes(first.family, (first.parameters + second.parameters) / 2)
