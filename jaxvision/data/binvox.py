@@ -71,7 +71,7 @@ def write_binvox(path: epath.PathLike, voxels: Voxels) -> None:
   runs = []
   for start, end in zip(starts, [*starts[1:], len(flat)], strict=True):
     whole, rest = divmod(end - start, 255)
-    runs += [(flat[start], 255)] * whole + [(flat[start], rest)] * (rest > 0)
+    runs += [(flat[start], 255)] * whole + [(flat[start], rest)] * int(rest > 0)
   header = "#binvox 1\ndim {} {} {}\ntranslate {} {} {}\nscale {}\ndata\n".format(
     *stored.shape, *voxels.translate, voxels.scale
   )

@@ -11,6 +11,7 @@ import chex
 import numpy as np
 
 _ROUNDS = 100
+_MEMORY = 10  # rounds after which edges that could not go are tried again
 _SMALLEST_COSINE = 0.2  # between a face's normals before and after
 
 
@@ -42,12 +43,16 @@ def simplify(
   vertices, faces = vertices.astype(np.float64), np.array(faces)
   if len(faces) > target:
     quadrics = _vertex_quadrics(vertices, faces)
+  refused = np.zeros(0, np.int64)
   for number in range(_ROUNDS):
     if len(faces) <= target:
       break
     threshold = 1e-9 * (number + 3.0) ** aggressiveness
     most = -(-(len(faces) - target) // 2)  # each collapse removes two faces
-    faces = _collapse(vertices, faces, quadrics, threshold, most)
+    if number % _MEMORY == 0:
+      refused = refused[:0]
+    faces, more = _collapse(vertices, faces, quadrics, threshold, most, refused)
+    refused = np.concatenate([refused, more])
   used, faces = np.unique(faces, return_inverse=True)
   return vertices[used].astype(dtype), faces.reshape(-1, 3).astype(np.int32)
 
@@ -67,34 +72,43 @@ def _vertex_quadrics(vertices, faces):
   return quadrics
 
 
-def _collapse(vertices, faces, quadrics, threshold, most):
-  """Collapses a round's edges in place; returns the faces that are left."""
+def _collapse(vertices, faces, quadrics, threshold, most, refused):
+  """Collapses a round's edges in place.
+
+  Returns the faces that are left, and the keys of edges that must not go now. Left in
+  the race, such edges would keep their neighbours from going for ever.
+  """
   sides = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-  edges, uses = np.unique(sides, axis=0, return_counts=True)
+  keys = sides[:, 0].astype(np.int64) * len(vertices) + sides[:, 1]
+  keys, uses = np.unique(keys, return_counts=True)
+  edges = np.stack(np.divmod(keys, len(vertices)), axis=1)
   merged = quadrics[edges[:, 0]] + quadrics[edges[:, 1]]
   places, costs = _best_places(vertices, edges, merged)
 
-  order = np.argsort(costs, kind="stable")
-  rank = np.empty(len(edges), int)
-  rank[order] = np.arange(len(edges))
   is_inner = np.zeros(len(vertices), bool)
   is_inner[edges.ravel()] = True
   is_inner[edges[uses != 2].ravel()] = False  # the rim of an open mesh stays
   candidates = (costs < threshold) & is_inner[edges].all(axis=1)
-  # An edge is taken if it is the cheapest within two edges' reach of both ends.
-  rank = np.where(candidates, rank, len(edges))
+  candidates &= ~np.isin(keys, refused)
+  rank = np.empty(len(edges), int)
+  # Equal costs, as on flat parts, in random order: in that of the edges, each would
+  # wait for the one before.
+  lot = np.random.default_rng(len(edges)).random(len(edges))
+  rank[np.lexsort((lot, np.where(candidates, costs, np.inf)))] = np.arange(len(edges))
+  rank[~candidates] = len(edges)
+  # An edge is taken if it is the cheapest within two edges' reach of both ends, so
+  # that no face touches two of them.
   first = np.full(len(vertices), len(edges))
   for _ in range(2):
     around = np.minimum(first[edges].min(axis=1), rank)
     for end in (0, 1):
       np.minimum.at(first, edges[:, end], around)
-  chosen = np.flatnonzero(
-    candidates & (first[edges[:, 0]] == rank) & (first[edges[:, 1]] == rank)
-  )
+  taken = candidates & (first[edges] == rank[:, None]).all(axis=1)
+  chosen = np.flatnonzero(taken)
   chosen = chosen[np.argsort(rank[chosen])]
-  chosen = chosen[_keeps_topology(edges, chosen, len(vertices))]
-  chosen = chosen[_keeps_orientation(vertices, faces, edges[chosen], places[chosen])]
-  chosen = chosen[:most]
+  is_good, is_alone = _keeps_topology(edges, chosen, len(vertices))
+  is_good &= _keeps_orientation(vertices, faces, edges[chosen], places[chosen])
+  refused, chosen = keys[chosen[~is_good]], chosen[is_good & is_alone][:most]
 
   kept, removed = edges[chosen].T
   vertices[kept] = places[chosen]
@@ -103,7 +117,7 @@ def _collapse(vertices, faces, quadrics, threshold, most):
   target[removed] = kept
   faces = target[faces]
   a, b, c = faces.T
-  return faces[(a != b) & (b != c) & (c != a)]
+  return faces[(a != b) & (b != c) & (c != a)], refused
 
 
 def _best_places(vertices, edges, quadrics):
@@ -117,27 +131,42 @@ def _best_places(vertices, edges, quadrics):
   best = np.linalg.solve(matrix, vector[..., None])[..., 0]
   options.append(np.where(solvable[:, None], best, options[2]))
   options = np.stack(options)
-  homogeneous = np.concatenate([options, np.ones((*options.shape[:2], 1))], axis=-1)
-  errors = np.einsum("kei,eij,kej->ke", homogeneous, quadrics, homogeneous)
+  forms = np.einsum("kei,eij->kej", options, quadrics[:, :3, :3])
+  errors = np.sum((forms + 2 * quadrics[:, :3, 3]) * options, axis=-1)
+  errors += quadrics[:, 3, 3]
   choice = np.argmin(errors, axis=0)
   every = np.arange(len(edges))
   return options[choice, every], np.maximum(errors[choice, every], 0.0)
 
 
 def _keeps_topology(edges, chosen, count):
-  """Returns which collapses join ends that have exactly two common neighbours."""
-  owner = np.full((2, count), -1)
+  """Returns which chosen edges' ends have two common neighbours, not those of a better.
+
+  Two collapses beside one vertex could leave it with two faces only.
+
+  Args:
+    edges: [E, 2].
+    chosen: indices of edges, the best first; no two of them touch or are neighbours.
+    count: number of vertices.
+
+  Returns:
+    Two arrays of booleans.
+  """
+  near = []  # (chosen edge, vertex) for all neighbours of either end
   for end in (0, 1):
-    owner[end, edges[chosen, end]] = chosen
-  touched = np.full((2, count), -1)  # the chosen edge at whose end a vertex is
-  for end in (0, 1):
+    owner = np.full(count, -1)
+    owner[edges[chosen, end]] = np.arange(len(chosen))
+    pairs = []
     for one, other in ((0, 1), (1, 0)):
-      of = owner[end, edges[:, one]]
-      is_near = of >= 0
-      touched[end, edges[is_near, other]] = of[is_near]
-  both = (touched[0] >= 0) & (touched[0] == touched[1])
-  common = np.bincount(touched[0, both], minlength=len(edges))
-  return common[chosen] == 2
+      of = owner[edges[:, one]]
+      pairs.append(of[of >= 0] * count + edges[of >= 0, other])
+    near.append(np.concatenate(pairs))
+  of, vertex = np.divmod(np.intersect1d(*near), count)
+  first = np.full(count, len(chosen))
+  np.minimum.at(first, vertex, of)
+  is_alone = np.ones(len(chosen), bool)
+  is_alone[of[first[vertex] < of]] = False
+  return np.bincount(of, minlength=len(chosen)) == 2, is_alone
 
 
 def _keeps_orientation(vertices, faces, ends, places):
