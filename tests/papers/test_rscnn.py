@@ -180,8 +180,9 @@ class ConvolutionTest(parameterized.TestCase):
   def test_permutation_moves_points_and_features_together(self):
     layer = SetAbstraction(TINY[0], first=True, permute=True)
     variables, points = initial(layer)
-    plain = jit_once(apply(layer))(variables, points, None)
-    mixed = jit_once(apply(layer))(variables, points, jax.random.key(1))
+    run = jax.jit(apply(layer))
+    plain = run(variables, points, None)
+    mixed = run(variables, points, jax.random.key(1))
     self.assertGreater(float(jnp.max(jnp.abs(mixed[0] - plain[0]))), 0.1)
     for one in range(2):
       nearest = np.argmin(
@@ -258,7 +259,7 @@ class NetworksTest(parameterized.TestCase):
         5, TINY, 16, (8,), relation="distance", local_frames=local
       )
       variables = jit_once(network.init)(jax.random.key(0), points, points)
-      run = jit_once(network.apply)
+      run = jax.jit(network.apply)
       before = run(variables, points, points)
       after = run(variables, points @ turn.T, points @ turn.T)
       differences[local] = float(jnp.max(jnp.abs(before - after)))

@@ -11,7 +11,6 @@ import numpy as np
 
 from jaxvision.papers.rscnn import augmentation, grouping, metrics, voting
 from jaxvision.papers.rscnn.training import Model
-from jaxvision.train import jit_once
 
 Batch = Mapping[str, chex.Array]
 
@@ -241,7 +240,7 @@ def invariances(
     seen = state["intermediates"]
     return [seen[f"features{i}"][0] for i in range(len(roomy))]
 
-  run = jit_once(features)
+  run = jax.jit(features)
   expected = run(points)
 
   def change(other):
