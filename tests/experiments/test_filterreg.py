@@ -49,16 +49,8 @@ class ExperimentTest(absltest.TestCase):
     self.assertLess(np.mean(np.linalg.norm(distance, axis=1)), 0.05)
     self.assertTrue((out / "before_after.png").exists())
 
-    done = launch(
-      *predict,
-      f"--inputs={workdir}/model.ply",
-      "--preset=smoke",
-      "--workdir",
-      f"{workdir}/other",
-    )
-    self.assertEqual(done.returncode, 2)
-    self.assertIn("the model and the observation, not 1 files", done.stderr)
-    self.assertLen(done.stderr.strip().splitlines(), 1)
+    with self.assertRaisesRegex(UserError, "model and the observation, not 1 files"):
+      experiment.predict(experiment.PRESETS["smoke"], None, [workdir / "model.ply"])
 
   def test_the_bunny_is_asked_for(self):
     config = experiment.PRESETS["paper"]
