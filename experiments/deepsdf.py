@@ -156,12 +156,9 @@ PRESETS = {
     fit_iterations=2,
     fit_samples=16,
     resolution=17,
-    fold_steps=2,
-    fold_points=20,
-    single_steps=2,
-    single_samples=32,
-    single_resolution=17,
-    single_cameras=2,
+    fold_steps=0,
+    single_steps=0,
+    single_cameras=8,
     single_size=40,
     pairs=0,
     seeds=(0,),
@@ -379,8 +376,8 @@ def evaluate(config: Config, run) -> None:
     return
   model, seeds = network(config), config.seeds
   known, test = (family_shapes(config, split) for split in ("train", "test"))
-  full = reconstruction.full_observations(test)
-  half = reconstruction.half_observations(test)
+  full = reconstruction.observations(test)
+  half = reconstruction.observations(test, half=True)
   seen = [points[points[:, 2] > 0] for points in test.points]
   fixed = {
     "nearest": reconstruction.nearest_training(known, test),
@@ -393,7 +390,8 @@ def evaluate(config: Config, run) -> None:
   shown = None
   for seed in seeds:
     params = restore_params(config, run, "auto_decoder", seed)
-    untrained = stages(config)["auto_decoder"].init(jax.random.key(1000 + seed)).params
+    init = jax.jit(stages(config)["auto_decoder"].init)
+    untrained = init(jax.random.key(1000 + seed)).params
     key = jax.random.key(seed)
     codes = {
       "full": fitter(config, model)(params["decoder"], full, key).codes,
@@ -420,8 +418,8 @@ def evaluate(config: Config, run) -> None:
     rows.append(row | fixed)
 
     some = range(min(8, len(known)))
-    normals = decoder.normals(
-      model, params["decoder"], params["codes"][:8], known.points[:8, :1000]
+    normals = jax.jit(functools.partial(decoder.normals, model))(
+      params["decoder"], params["codes"][:8], known.points[:8, :1000]
     )
     agreement = np.abs(np.sum(normals * known.normals[some, :1000], axis=-1))
     cosines.append(float(np.mean(agreement)))
@@ -543,17 +541,19 @@ def keep_reconstruction_figures(
   caption = "Completion from the samples of half of each shape, near its surface."
   run.figure("completion", figures.rows_figure(rows), caption)
 
+  if config.pairs:
+    keep_view_completion(config, run, params, test, picked[::2])
+    keep_interpolation(config, run, params, codes["full"], picked[0], picked[-1])
+
+
+def keep_interpolation(config: Config, run, params, codes, first, last) -> None:
+  """Keeps a figure of what lies between two codes, as meshes and sphere-traced."""
   model = network(config)
-  keep_view_completion(config, run, model, params, test, picked[::2])
-  ends = [picked[0], picked[-1]]
   shares = np.linspace(0, 1, 7)
-  path = [
-    (1 - share) * codes["full"][ends[0]] + share * codes["full"][ends[1]]
-    for share in shares
-  ]
+  path = [(1 - share) * codes[first] + share * codes[last] for share in shares]
   walk = reconstruction.surfaces(model, params, path, config.resolution, 1)
   axes = figures.mesh_pictures.camera(*figures.VIEWS[0])[:, (2, 0, 1)]
-  size = 150 if config.resolution > 32 else 24
+  size = 150
   trace = jax.jit(
     lambda code, origins, directions: raycasting.shade(
       raycasting.trace(model, params, code, origins, directions), axes, size
@@ -573,14 +573,14 @@ def keep_reconstruction_figures(
   )
 
 
-def keep_view_completion(config, run, model, params, test, picked) -> None:
+def keep_view_completion(config: Config, run, params, test, picked) -> None:
   """Keeps a figure of completions from one depth map each (M11)."""
+  model = network(config)
   pos, neg, clouds = [], [], []
   rng = np.random.default_rng(config.seed)
-  size = 64 if config.resolution > 32 else 32
   for index in picked:
     mesh = shape_families.mesh(test.shape(index), 97)
-    view = completion.depth_view(*mesh, azimuth=0.6, elevation=0.45, size=size)
+    view = completion.depth_view(*mesh, azimuth=0.6, elevation=0.45, size=64)
     outside, inside = completion.observe_surface(
       view.points, view.normals, offset=config.offset
     )

@@ -1,5 +1,6 @@
 """The demo's shapes: families with holes and thin legs, sampled as the paper does."""
 
+import functools
 from typing import NamedTuple
 
 import chex
@@ -66,6 +67,7 @@ def make(seed: int, count: int, *, samples: int, surface: int) -> ShapeSet:
   )
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))
 def _sample(shapes, keys, samples, surface):
   """Returns samples [S, N, 4], points and normals [S, K, 3]."""
   near = int(47 / 50 * samples) // 2
@@ -77,20 +79,18 @@ def _sample(shapes, keys, samples, surface):
     points, normals = shape_families.sample_surface(keys[0], shape, surface)
     base = points[jnp.arange(near) % surface]
     noise = jax.random.normal(keys[1], (2, near, 3))
-    scattered = base + jnp.asarray(deviations)[:, None, None] * noise
+    scattered = base + jnp.asarray(deviations, jnp.float32)[:, None, None] * noise
     anywhere = jax.random.uniform(keys[2], (samples - 2 * near, 3), minval=-1.0)
     queries = jnp.concatenate([scattered.reshape(-1, 3), anywhere])
     distances = shape_families.signed_distance(shape, queries)
     rows = jnp.concatenate([queries, distances[:, None]], axis=1)
     return rows, points, normals
 
-  return jax.jit(lambda inputs: jax.lax.map(of_one, inputs))((shapes, keys))
+  return jax.lax.map(of_one, (shapes, keys))
 
 
-def half_seen(
-  samples: Samples, *, axis: int = 2, band: float = 0.08
-) -> tuple[Samples, np.ndarray]:
-  """Returns the samples of half a shape, near its surface, and which those are not.
+def half_seen(samples: Samples, *, axis: int = 2, band: float = 0.08) -> Samples:
+  """Returns the samples of half a shape, near its surface.
 
   Args:
     samples: of the whole shape.

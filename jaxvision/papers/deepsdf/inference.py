@@ -54,6 +54,7 @@ def observe(
   *,
   band: float = losses.BAND,
   seed: int = 0,
+  length: int = 1,
 ) -> Observations:
   """Returns the observations of several shapes, each list in random order.
 
@@ -62,6 +63,7 @@ def observe(
     neg: of each shape [Q_i, 4 or 5].
     band: of rows that have none.
     seed: of the order.
+    length: least length of the lists; equal lengths are compiled for once.
 
   Raises:
     ValueError: a shape has no sample at all.
@@ -69,7 +71,7 @@ def observe(
   rng = np.random.default_rng(seed)
 
   def stack(lists):
-    longest = max(1, *(len(rows) for rows in lists)) if len(lists) else 1
+    longest = max([length, *(len(rows) for rows in lists)])
     stacked = np.zeros((len(lists), longest, 5), np.float32)
     for filled, rows in zip(stacked, lists, strict=True):
       if rows.shape[1] == 4:

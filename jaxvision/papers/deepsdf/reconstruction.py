@@ -1,5 +1,6 @@
 """What is reconstructed of test shapes, and by what it is measured."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -92,16 +93,13 @@ def nearest_training(train: data.ShapeSet, test: data.ShapeSet) -> np.ndarray:
   return np.array(distances)
 
 
-def half_observations(test: data.ShapeSet) -> inference.Observations:
-  """Returns what is known of half of each shape (z > 0, |s| < 0.08)."""
-  halves = [data.half_seen(samples) for samples in test.samples]
-  return inference.observe([h.pos for h in halves], [h.neg for h in halves])
-
-
-def full_observations(test: data.ShapeSet) -> inference.Observations:
-  """Returns all samples of each shape."""
-  samples = test.samples
-  return inference.observe([s.pos for s in samples], [s.neg for s in samples])
+def observations(test: data.ShapeSet, *, half: bool = False) -> inference.Observations:
+  """Returns all samples of each shape, or those of half of it (z > 0, |s| < 0.08)."""
+  some = [data.half_seen(one) if half else one for one in test.samples]
+  longest = max(len(side) for one in test.samples for side in one)
+  return inference.observe(
+    [one.pos for one in some], [one.neg for one in some], length=longest
+  )
 
 
 def family_pairs(test: data.ShapeSet, most: int) -> list[tuple[int, int]]:
@@ -109,7 +107,7 @@ def family_pairs(test: data.ShapeSet, most: int) -> list[tuple[int, int]]:
   pairs = []
   for family in range(len(shape_families.FAMILIES)):
     (members,) = np.nonzero(test.shapes.family == family)
-    pairs += list(zip(members, members[1:], strict=False))[:most]
+    pairs += list(itertools.pairwise(members))[:most]
   return [(int(a), int(b)) for a, b in pairs]
 
 

@@ -93,12 +93,13 @@ class AutoDecoder:
     size = self.decoder.latent_size
     return {
       "decoder": init(self.decoder, decoder_key),
-      "codes": init_codes(code_key, self.shapes, size, self.code_deviation),
+      # Without codes a column stands idle: checkpoints cannot hold empty arrays.
+      "codes": init_codes(code_key, self.shapes, max(size, 1), self.code_deviation),
     }
 
   def loss(self, params, model_state, batch, rng):
     """Returns what `gradient_step` asks for; see `stage` for the batch."""
-    codes = params["codes"][batch["shape"]]
+    codes = params["codes"][batch["shape"], : self.decoder.latent_size]
     predicted = self.decoder.apply(
       {"params": params["decoder"]},
       codes,
@@ -176,7 +177,8 @@ def stage(
     return State.create(key, params, optimizer, model_state=model_state)
 
   def forward(state, batch):
-    codes = state.params["codes"][batch["shape"]]
+    size = auto_decoder.decoder.latent_size
+    codes = state.params["codes"][batch["shape"], :size]
     variables = {"params": state.params["decoder"]}
     return auto_decoder.decoder.apply(variables, codes, batch["samples"][..., :3])
 
