@@ -97,10 +97,9 @@ class Config:
     for name in (*self.variants, *self.ablations):
       if name not in VARIANTS:
         raise ValueError(f"variants: {name!r} is none of {', '.join(VARIANTS)}")
-    if not 1 <= self.points <= (self.candidates or self.stored) <= self.stored:
-      raise ValueError(
-        f"points: {self.points} of {self.candidates} candidates of {self.stored}"
-      )
+    pool = self.candidates or self.stored
+    if not 1 <= self.points <= pool <= self.stored:
+      raise ValueError(f"points: {self.points} of {pool} of {self.stored} stored ones")
     if not self.seeds:
       raise ValueError("seeds: none")
 
@@ -149,7 +148,7 @@ PRESETS = {
     _DEMO,
     shapes=(4, 2),
     size="tiny",
-    variants=("rscnn", "pointnet"),
+    variants=("rscnn",),
     ablations=("parts",),
     stored=64,
     points=48,

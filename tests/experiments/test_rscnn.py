@@ -58,7 +58,7 @@ class ExperimentTest(parameterized.TestCase):
   @parameterized.parameters(
     (("--preset=tiny",), "tiny"),
     (("--preset=smoke", "--config.variants=pointnets"), "'pointnets' is none of rscnn"),
-    (("--preset=smoke", "--config.points=65"), "65 of 0 candidates of 64"),
+    (("--preset=smoke", "--config.points=65"), "65 of 64 of 64 stored ones"),
     (("--preset=paper",), "modelnet40 is read from --data_dir"),
   )
   def test_wrong_use_is_told_in_one_line(self, flags, message):

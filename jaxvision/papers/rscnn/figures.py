@@ -7,7 +7,7 @@ import numpy as np
 from jaxvision.data.mesh_pictures import draw_mesh
 
 SIZE = 300  # pixels of a cloud's picture
-DISC = 0.014  # radius of a point, in parts of the picture
+DISC = 0.018  # radius of a point, in parts of the picture
 # Colours that stay apart, also for those who see few of them (Okabe and Ito).
 _PALETTE = np.array(
   [
@@ -20,6 +20,12 @@ _PALETTE = np.array(
     [0.94, 0.89, 0.26],
   ]
 )
+_TITLES = {
+  "rscnn": "RS-CNN",
+  "pointnet": "PointNet",
+  "frames": "RS-CNN in local frames",
+  "point_dropout": "RS-CNN, points dropped in training",
+}
 MOST_ROWS = 6  # of a figure of clouds
 _PREFERRED = ("torus", "mug", "chair", "helix")  # bent and thin ones show the most
 WRONG = (0.85, 0.1, 0.1)
@@ -116,7 +122,7 @@ def robustness_figure(
       yerr=spread if len(values) > 1 else None,
       error_kw={"linewidth": 1},
       color=_PALETTE[number % len(_PALETTE)],
-      label=variant,
+      label=_TITLES.get(variant, variant),
     )
   axis.set_xticks(places, [c.replace(" of the", "\nof the") for c in conditions])
   axis.tick_params(labelsize=8)

@@ -22,7 +22,7 @@ class Variant:
     dropout: whether hidden units are dropped out.
     drop_points: whether it is trained on clouds with random points left out.
     scales: radii a layer, of the classifier; the paper's Table 4 has one to three.
-    layers: set abstractions of the classifier.
+    further_layers: set abstractions of the classifier beside the paper's two.
   """
 
   task: Task = "classification"
@@ -34,7 +34,7 @@ class Variant:
   dropout: bool = True
   drop_points: bool = False
   scales: int = 1
-  layers: int = 2
+  further_layers: int = 0
 
 
 VARIANTS = {
@@ -55,8 +55,8 @@ VARIANTS = {
   # Table 5.
   "average": Variant(aggregation="average"),
   "sum": Variant(aggregation="sum"),
-  "three_layers": Variant(layers=3),
-  "four_layers": Variant(layers=4),
+  "three_layers": Variant(further_layers=1),
+  "four_layers": Variant(further_layers=2),
   # Table 6.
   "relation_paper": Variant(relation="paper"),
   "relation_distance": Variant(relation="distance"),
@@ -116,7 +116,7 @@ SIZES = {
   ),
   # 64 points.
   "tiny": Size(
-    classification=(Scales(16, (0.4,), (8,), 8), Scales(8, (0.8,), (4,), 16)),
+    classification=(Scales(16, (0.4,), (8,), 8),),
     pooled=16,
     hidden=(16,),
     labelling=(Scales(16, (0.4,), (4,), 8), Scales(4, (0.8,), (4,), 16)),
@@ -147,7 +147,7 @@ def model(variant: Variant, size: Size, classes: int, parts: int) -> Model:
         classes, size.pointnet, size.hidden, pointnet_rate
       )
     else:
-      layers = _layers(size.classification, variant.layers, variant.scales)
+      layers = _layers(size.classification, variant)
       network = networks.Classifier(
         classes,
         layers,
@@ -190,30 +190,28 @@ def model(variant: Variant, size: Size, classes: int, parts: int) -> Model:
   return Model(network, variant.task, categories, takes_normals=needs)
 
 
-def _layers(layers, count: int, scales: int) -> tuple[Scales, ...]:
-  """Returns the classifier's layers with another depth or more radii.
+def _layers(layers: tuple[Scales, ...], variant: Variant) -> tuple[Scales, ...]:
+  """Returns a variant's layers, which may be more, or have more radii.
 
   A further layer halves the centroids and widens the ball; radii are spread by a
   quarter around the layer's own, as the segmentation network's are.
   """
   layers = list(layers)
-  while len(layers) < count:
+  for _ in range(variant.further_layers):
     last = layers[-1]
     layers.append(
-      Scales(
-        max(last.centroids // 2, 1),
-        tuple(1.4 * radius for radius in last.radii),
-        last.counts,
-        last.features,
+      dataclasses.replace(
+        last,
+        centroids=max(last.centroids // 2, 1),
+        radii=tuple(1.4 * radius for radius in last.radii),
       )
     )
-  spread = {1: (1.0,), 2: (0.75, 1.0), 3: (0.75, 1.0, 1.25)}[scales]
+  spread = {1: (1.0,), 2: (0.75, 1.0), 3: (0.75, 1.0, 1.25)}[variant.scales]
   return tuple(
-    Scales(
-      layer.centroids,
-      tuple(share * layer.radii[-1] for share in spread),
-      layer.counts[-1:] * scales,
-      layer.features,
+    dataclasses.replace(
+      layer,
+      radii=tuple(share * layer.radii[-1] for share in spread),
+      counts=layer.counts[-1:] * variant.scales,
     )
     for layer in layers
   )
