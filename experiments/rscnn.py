@@ -30,6 +30,7 @@ from jaxvision.papers.rscnn import (
   evaluation,
   figures,
   prediction,
+  real_meshes,
   training,
 )
 from jaxvision.papers.rscnn.variants import (
@@ -361,6 +362,7 @@ def evaluate(config: Config, run) -> None:
     claims.claim_invariance(run, invariances(config, run))
   claims.claim_normals(run, estimated)
   claims.record_parts(run, labelled)
+  claims.record_real_normals(run, real_normals(config, run))
   keep_clouds(config, run)
 
 
@@ -371,6 +373,24 @@ def invariances(config: Config, run) -> dict[str, float]:
   points = jnp.asarray(batch["points"][:2, : config.points])
   variables = training.variables_of(first_state(config, "rscnn")(jax.random.key(0)))
   return evaluation.invariances(network, variables, points, jax.random.key(1))
+
+
+def real_normals(config: Config, run) -> list[dict]:
+  """Returns errors of normals on the meshes of installed packages, if there are any."""
+  names = (*config.variants, *config.ablations)
+  titles = {"normals": "RS-CNN", "normals_pointnet": "PointNet"}
+  titles = {name: title for name, title in titles.items() if name in names}
+  meshes = real_meshes.read_installed() if titles else {}
+  if not meshes:
+    return []
+
+  def estimator(name):
+    apply = jax.jit(model_of(config, name).apply)
+    variables = restored(config, run, name, config.seeds[0])
+    return lambda points: apply(variables, {"points": points})
+
+  estimators = {title: estimator(name) for name, title in titles.items()}
+  return real_meshes.errors(meshes, estimators, config.normal_points)
 
 
 def measure_parts(config: Config, run, name: str, variables: dict) -> dict:

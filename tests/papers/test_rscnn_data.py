@@ -11,7 +11,7 @@ from etils import epath
 
 from jaxvision.data import clouds, meshes, modelnet, ply, shapenet_part
 from jaxvision.errors import UserError
-from jaxvision.papers.rscnn import data, figures, prediction, shapes
+from jaxvision.papers.rscnn import data, figures, prediction, real_meshes, shapes
 from jaxvision.papers.rscnn.training import Model
 
 
@@ -178,6 +178,20 @@ class ReadPointsTest(parameterized.TestCase):
       self.assertEqual(found.shape, (count, 3))
       self.assertAlmostEqual(np.linalg.norm(found, axis=1).max(), 1.0, places=5)
     self.assertLen(np.unique(prediction.choose(self.points, 50), axis=0), 20)
+
+
+class RealMeshesTest(absltest.TestCase):
+  def test_errors_are_of_the_meshes_own_normals(self):
+    square = np.array([[0, 0, 0], [4, 0, 0], [4, 4, 0], [0, 4, 0]], float)
+    flat = meshes.Mesh(square, np.array([[0, 1, 2], [0, 2, 3]]))
+    point = meshes.Mesh(np.zeros((3, 3)), np.array([[0, 1, 2]]))
+    estimators = {
+      "up": lambda points: jnp.zeros_like(points).at[..., 2].set(-1.0),
+      "aside": lambda points: jnp.zeros_like(points).at[..., 0].set(1.0),
+    }
+    (row,) = real_meshes.errors({"flat": flat, "none": point}, estimators, 40)
+    self.assertEqual((row["mesh"], row["up"], row["aside"]), ("flat", 0.0, 1.0))
+    self.assertLess(row["fitted planes"], 1e-4)
 
 
 class FakeNetwork:
