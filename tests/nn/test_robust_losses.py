@@ -9,6 +9,7 @@ from absl.testing import absltest, parameterized
 
 from jaxvision.nn import robust_losses
 from jaxvision.ops import robust
+from jaxvision.train import jit_once
 
 
 class AdaptiveLossTest(chex.TestCase):
@@ -44,7 +45,7 @@ class AdaptiveLossTest(chex.TestCase):
     params = loss.init(keys[1], x)
     optimizer = optax.adam(0.05)
 
-    @jax.jit
+    @jit_once
     def train(params):
       def step(carry, _):
         params, state = carry
@@ -91,7 +92,7 @@ class ImageLossTest(chex.TestCase):
       loss = robust_losses.reconstruction_loss(name, (5, 4, channels))
       x = 0.1 * jax.random.normal(jax.random.key(0), (2, 5, 4, channels))
 
-      @jax.jit
+      @jit_once
       def gradients(x, loss=loss):
         variables = loss.init(jax.random.key(1), x)
         total = lambda variables, x: jnp.sum(loss.apply(variables, x))  # noqa: E731
