@@ -252,20 +252,24 @@ def describe_mesh(
   if not size > 0:
     raise ValueError("the mesh has no extent")
   unit = ((vertices - (low + high) / 2) / size).astype(np.float32)
-  key, cloud_key = jax.random.split(jax.random.key(seed))
-  drawn = jax.random.uniform(key, (points, 3), minval=-HALF, maxval=HALF)
-  sample = jax.jit(mesh_sampling.sample_surface, static_argnums=3)
-  cloud, normals, _ = sample(cloud_key, unit, faces, surface)
-  grid = jax.jit(voxels.voxelize_solid, static_argnums=2)(unit, faces, 32)
+  drawn = np.random.default_rng(seed).uniform(-HALF, HALF, (points, 3))
+  drawn = drawn.astype(np.float32)
+  cloud, normals, _ = _sample(jax.random.key(seed), unit, faces, surface)
+  grid = _voxelize(unit, faces, 32)
   example = {
     "points": drawn,
-    "occupancies": jax.jit(voxels.contains)(drawn, unit, faces),
+    "occupancies": _contains(drawn, unit, faces),
     "cloud": cloud,
     "normals": normals,
     "voxels": grid,
     "voxels32": grid,
   }
   return {name: np.asarray(array) for name, array in example.items()}
+
+
+_sample = jax.jit(mesh_sampling.sample_surface, static_argnums=3)
+_voxelize = jax.jit(voxels.voxelize_solid, static_argnums=2)
+_contains = jax.jit(voxels.contains)
 
 
 def _read(path, names):

@@ -1,21 +1,24 @@
 """Meshes of the user's own point clouds, voxel grids and images."""
 
 import dataclasses
+import io
 import json
 import pathlib
 
+import jax
 import numpy as np
 from etils import epath
 
 from jaxvision.data import archives, binvox, clouds, files, images, meshes
 from jaxvision.errors import UserError
-from jaxvision.ops import voxels
-from jaxvision.papers.occupancy_networks import data, dataset, figures
+from jaxvision.ops import mesh_sampling, voxels
+from jaxvision.papers.occupancy_networks import data, figures
 from jaxvision.papers.occupancy_networks.generation import Surface
 from jaxvision.papers.occupancy_networks.variants import Task
 
 _MESHES = (".ply", ".obj", ".off")
 _IMAGES = (".png", ".jpg", ".jpeg", ".ppm")
+_DRAWN = 4096  # points on a mesh's faces
 _SHOWN = 3000  # points of a cloud in a picture
 
 
@@ -76,13 +79,10 @@ def _read_points(path, suffix):
     mesh = meshes.read_mesh(path)
     if not len(mesh.faces):
       return mesh.vertices
-    with files.decoding(path, "mesh"):
-      described = dataset.describe_mesh(
-        mesh.vertices, mesh.faces, 0, points=1, surface=4096
-      )
-    used = mesh.vertices[mesh.faces]
-    low, high = used.min(axis=(0, 1)), used.max(axis=(0, 1))
-    return described["cloud"] * (high - low).max() + (low + high) / 2
+    points, _, _ = jax.jit(mesh_sampling.sample_surface, static_argnums=3)(
+      jax.random.key(0), mesh.vertices.astype(np.float32), mesh.faces, _DRAWN
+    )
+    return np.asarray(points, np.float64)
   if suffix == ".pcd":
     return clouds.points(clouds.read_pcd(path)).astype(np.float64)
   if suffix == ".npz":
@@ -99,8 +99,6 @@ def _read_points(path, suffix):
 
 
 def _decode_npy(content):
-  import io
-
   return np.load(io.BytesIO(content), allow_pickle=False).astype(np.float64)
 
 
