@@ -20,7 +20,7 @@ from typing import Literal
 import jax
 import optax
 
-from jaxvision.data import pipeline
+from jaxvision.data import pipeline, wheel_meshes
 from jaxvision.errors import UserError
 from jaxvision.papers.occupancy_networks import (
   claims,
@@ -45,9 +45,9 @@ class Config:
   """Every number of the paper's section on training."""
 
   # Data.
-  source: Literal["solids", "shapenet"] = "shapenet"
+  source: Literal["solids", "meshes", "shapenet"] = "shapenet"
   families: tuple[str, ...] = ()  # of solids, or categories of ShapeNet; all when empty
-  train_shapes: int = 200  # solids
+  train_shapes: int = 200  # solids or meshes
   test_shapes: int = 8751  # at most
   points: int = 100_000  # stored of a shape
   surface: int = 100_000  # stored of its surface
@@ -179,6 +179,31 @@ def observed(config: Config) -> dict[str, float]:
   return {"cloud": config.cloud, "noise": config.noise, "image": config.image}
 
 
+@functools.cache
+def meshes(config: Config, data_dir, split: str) -> pipeline.Source:
+  """Returns watertight meshes: of --data_dir, or of pybullet where it is installed."""
+  from jaxvision.papers.occupancy_networks import dataset
+
+  count = config.train_shapes if split == "train" else config.test_shapes
+  if data_dir is None:
+    paths = wheel_meshes.random_objects()
+  else:
+    paths = sorted(p for s in ("ply", "obj", "off") for p in data_dir.glob(f"*.{s}"))
+  first = 0 if split == "train" else config.train_shapes
+  paths = paths[first : first + count]
+  if not paths:
+    raise UserError(
+      f"no meshes for {split}: give --data_dir=DIR with more than "
+      f"{config.train_shapes} .ply, .obj or .off files, or install pybullet"
+    )
+  return dataset.of_meshes(
+    paths,
+    points=config.points,
+    surface=config.surface,
+    resolution=config.resolution,
+  )
+
+
 def steps_of(config: Config, name: str) -> int:
   return dict(config.more_steps).get(name, config.steps)
 
@@ -247,6 +272,8 @@ def source(config: Config, data_dir, split: str, name: str) -> pipeline.Source:
     if len(shapes) > config.sizes.embeddings:
       raise UserError(f"{len(shapes)} shapes need as many --config.sizes.embeddings")
     return shapes
+  if config.source == "meshes":
+    return meshes(config, data_dir, split)
   if variant.task == "representation":
     return solids(config, "train", config.sizes.embeddings, False, False)
   count = config.train_shapes if split == "train" else config.test_shapes

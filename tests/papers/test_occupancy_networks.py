@@ -1,6 +1,8 @@
 """Tests of occupancy_networks: networks, losses, meshes, refinement, weights."""
 
 import functools
+import pathlib
+import tempfile
 
 import chex
 import flax.linen as nn
@@ -10,6 +12,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 from jax.test_util import check_grads
 
+from jaxvision.data import archives
 from jaxvision.errors import UserError
 from jaxvision.papers.occupancy_networks import (
   baselines,
@@ -20,6 +23,7 @@ from jaxvision.papers.occupancy_networks import (
   losses,
   model,
   published,
+  reconstruction,
   refinement,
   variants,
 )
@@ -234,6 +238,20 @@ class PublishedTest(parameterized.TestCase):
     found, converted = published.convert(weights)
     self.assertEqual(found, net)
     jax.tree.map(np.testing.assert_array_equal, converted, variables)
+
+  def test_a_whole_checkpoint_file_is_read(self):
+    net = variants.network(variants.VARIANTS["pointcloud"], SMALL)
+    variables = randomized(_shapes(net, variants.VARIANTS["pointcloud"]))
+    weights = _authors_names(variables)
+    stored = {f"model.{name}": array for name, array in weights.items()}
+    stored |= {"epoch_it": np.array(3), "optimizer.state.0.step": np.array(5)}
+    path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "onet.npz"
+    archives.write_npz(path, stored)
+    found, converted = reconstruction.load_weights(path, "pointcloud")
+    self.assertEqual(found, net)
+    jax.tree.map(np.testing.assert_array_equal, converted, variables)
+    with self.assertRaisesRegex(UserError, "takes pointcloud inputs, not image"):
+      reconstruction.load_weights(path, "image")
 
   def test_wrong_checkpoints_are_refused(self):
     net = variants.network(variants.VARIANTS["pointcloud"], SMALL)

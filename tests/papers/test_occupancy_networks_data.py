@@ -11,6 +11,7 @@ from absl.testing import absltest, parameterized
 
 from jaxvision.data import archives, binvox, images, meshes, pipeline
 from jaxvision.errors import UserError
+from jaxvision.ops import voxels
 from jaxvision.papers.occupancy_networks import (
   claims,
   data,
@@ -213,8 +214,8 @@ class ShapenetTest(FolderTest):
 
   def test_voxels_and_pictures_are_read(self):
     self.write()
-    voxels = dataset.ShapeNet(self.folder, "test", VARIANTS["voxels"], ("chair",))
-    np.testing.assert_array_equal(voxels[1]["voxels"], source()[3]["voxels32"])
+    grids = dataset.ShapeNet(self.folder, "test", VARIANTS["voxels"], ("chair",))
+    np.testing.assert_array_equal(grids[1]["voxels"], source()[3]["voxels32"])
     views = dataset.ShapeNet(self.folder, "test", VARIANTS["image"], ("plane",))
     self.assertEqual(len(views), 1)
     pictures = views[0]["images"]
@@ -268,21 +269,30 @@ class ShapenetTest(FolderTest):
     with self.assertRaisesRegex(UserError, "m1/points.npz: no such file"):
       read[0]
 
-  def test_a_mesh_becomes_an_example(self):
+  def test_meshes_become_examples(self):
     solid = jax.tree.map(lambda part: part[0], shapes.sample(("torus",), 1, 0))
     vertices, faces = shapes.mesh(solid, resolution=24)
-    described = dataset.describe_mesh(
-      7 * vertices + 3, faces, 0, points=500, surface=50
-    )
-    distances = shapes.signed_distance(solid, described["points"])
-    clear = np.abs(distances) > 0.03
-    inside = np.asarray(distances) < 0
-    np.testing.assert_array_equal(described["occupancies"][clear], inside[clear])
-    on = shapes.signed_distance(solid, described["cloud"])
-    self.assertLess(np.abs(on).max(), 0.03)
-    for bad in (faces[:0], np.zeros((1, 3), np.int32)):
-      with self.assertRaisesRegex(ValueError, "no faces|no extent"):
-        dataset.describe_mesh(vertices, bad, 0, points=1, surface=1)
+    paths = []
+    for number in range(2):
+      paths.append(self.folder / f"{number}.ply")
+      moved = meshes.Mesh((number + 1) * vertices + number, faces)
+      meshes.write_mesh(paths[-1], moved)
+    read = dataset.of_meshes(paths, points=500, surface=50, resolution=32)
+    self.assertEqual(len(read), 2)
+    for example in (read[0], read[1]):
+      distances = np.asarray(shapes.signed_distance(solid, example["points"]))
+      clear = np.abs(distances) > 0.03
+      np.testing.assert_array_equal(example["occupancies"][clear], distances[clear] < 0)
+      on = shapes.signed_distance(solid, example["cloud"])
+      self.assertLess(np.abs(on).max(), 0.03)
+      exact = shapes.signed_distance(solid, voxels.cell_centers(32)) < 0
+      self.assertLess(np.mean(np.asarray(exact) != example["voxels"]), 0.02)
+    meshes.write_mesh(paths[0], meshes.Mesh(vertices, faces[:0]))
+    with self.assertRaisesRegex(UserError, "0.ply.*no faces"):
+      dataset.of_meshes(paths, points=50, surface=9, resolution=8)
+    with self.assertRaisesRegex(ValueError, "no extent"):
+      flat = np.zeros((1, 3), np.int32)
+      dataset.describe_mesh(vertices, flat, 0, points=1, surface=1)
 
 
 @functools.cache

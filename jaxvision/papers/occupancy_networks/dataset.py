@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from jaxvision.data import archives, binvox, files, images
+from jaxvision.data import archives, binvox, files, images, meshes, pipeline
 from jaxvision.errors import UserError
 from jaxvision.ops import mesh_sampling, voxels
 from jaxvision.papers.occupancy_networks.shapes import HALF
@@ -227,8 +227,46 @@ def write_model(folder: epath.PathLike, example: dict[str, Any]) -> None:
       images.write_jpeg(folder / _IMAGES / f"{index:03d}.jpg", picture)
 
 
+def of_meshes(
+  paths: Sequence[epath.PathLike], *, points: int, surface: int, resolution: int
+) -> pipeline.ArraySource:
+  """Returns examples of watertight mesh files, in memory.
+
+  Args:
+    paths: PLY, OBJ or OFF files.
+    points, surface, resolution: see `describe_mesh`.
+
+  Raises:
+    UserError: a file is missing, damaged, or has no faces; names it.
+  """
+  examples = []
+  for index, path in enumerate(paths):
+    mesh = meshes.read_mesh(path)
+    # Few sizes are compiled: faces of zeros enclose nothing.
+    more = -len(mesh.faces) % 4096
+    faces = np.pad(mesh.faces, ((0, more), (0, 0)))
+    with files.decoding(path, "watertight mesh"):
+      described = describe_mesh(
+        mesh.vertices,
+        faces if len(mesh.faces) else mesh.faces,
+        index,
+        points=points,
+        surface=surface,
+        resolution=resolution,
+      )
+    examples.append(described | {"index": np.int32(index)})
+  stacked = {name: np.stack([e[name] for e in examples]) for name in examples[0]}
+  return pipeline.ArraySource(stacked)
+
+
 def describe_mesh(
-  vertices: np.ndarray, faces: np.ndarray, seed: int, *, points: int, surface: int
+  vertices: np.ndarray,
+  faces: np.ndarray,
+  seed: int,
+  *,
+  points: int,
+  surface: int,
+  resolution: int = 32,
 ) -> dict[str, np.ndarray]:
   """Returns an example of a watertight mesh: points, occupancies, cloud, voxels.
 
@@ -241,6 +279,7 @@ def describe_mesh(
     seed: of the random points.
     points: drawn uniformly in the cube [-0.55, 0.55]^3.
     surface: drawn on the surface.
+    resolution: of the observed voxels; those of 32^3 are there too.
 
   Raises:
     ValueError: the mesh has no faces, no extent, or vertices that are not finite.
@@ -255,14 +294,13 @@ def describe_mesh(
   drawn = np.random.default_rng(seed).uniform(-HALF, HALF, (points, 3))
   drawn = drawn.astype(np.float32)
   cloud, normals, _ = _sample(jax.random.key(seed), unit, faces, surface)
-  grid = _voxelize(unit, faces, 32)
   example = {
     "points": drawn,
     "occupancies": _contains(drawn, unit, faces),
     "cloud": cloud,
     "normals": normals,
-    "voxels": grid,
-    "voxels32": grid,
+    "voxels": _voxelize(unit, faces, resolution),
+    "voxels32": _voxelize(unit, faces, 32),
   }
   return {name: np.asarray(array) for name, array in example.items()}
 

@@ -241,7 +241,8 @@ def compare(
           measured = evaluation.measure_mesh(*mesh, example)
         measures[name].append(measured)
       if index < pictures:
-        row[name] = figures.draw(surface.vertices, surface.faces)
+        title = title_of(name)
+        row[title] = figures.draw(surface.vertices, surface.faces)
     if index < pictures:
       if truth is not None:
         row["truth"] = figures.draw(*truth(index))
@@ -270,6 +271,18 @@ _TITLES = {
 _UNITS = dict.fromkeys(
   ("chamfer_l1", "accuracy", "completeness"), evaluation.TABLE_UNIT
 )
+
+
+def title_of(name: str) -> str:
+  """Returns what a picture of a variant is called."""
+  _, _, rest = name.partition("_")
+  return {
+    "": "occupancy network",
+    "r2n2": "R2N2 (32^3 voxels)",
+    "psgn": "PSGN (points)",
+    "no_cbn": "without CBN",
+    "no_resnet": "without ResNet",
+  }.get(rest, f"{rest} sampling")
 
 
 def true_meshes(
