@@ -56,6 +56,7 @@ class Config:
   noise: float = 0.005  # of them; objects are 1 long
   resolution: int = 32  # of observed voxels
   image: int = 224
+  augment: bool = False  # whether images are cropped at random
   workers: int = 8  # processes that read
 
   # What is trained.
@@ -75,6 +76,7 @@ class Config:
     "pointcloud_r2n2",
     "pointcloud_psgn",
   )
+  imagenet: str = ""  # torchvision's weights of the image encoder, a file
   sizes: Sizes = dataclasses.field(default_factory=Sizes)
   batch: int = 64
   steps: int = 300_000  # the best by validation is kept
@@ -98,6 +100,8 @@ class Config:
     unknown = [name for name in self.variants if name not in VARIANTS]
     if unknown:
       raise ValueError(f"variants {unknown}: there are {', '.join(VARIANTS)}")
+    if self.imagenet and not self.sizes.image_encoder.startswith("resnet"):
+      raise ValueError(f"no ImageNet weights fit {self.sizes.image_encoder}")
     if self.threshold is not None and not 0 < self.threshold < 1:
       raise ValueError(f"threshold is {self.threshold}, not between 0 and 1")
 
@@ -248,7 +252,10 @@ def stages(config: Config) -> dict[str, Stage]:
 
 @functools.cache
 def initial_state(config: Config, name: str, seed: int) -> State:
-  return _initializer(config, name)(jax.random.key(seed))
+  state = _initializer(config, name)(jax.random.key(seed))
+  if config.imagenet and VARIANTS[name].task == "image":
+    state = training.with_imagenet(state, config.imagenet)
+  return state
 
 
 @functools.cache
@@ -314,7 +321,9 @@ def train(config: Config, run) -> None:
       shapes,
       batch_size=config.batch,
       seed=seed,
-      transform=data.drawing(VARIANTS[variant], config.sizes, **observed(config)),
+      transform=data.drawing(
+        VARIANTS[variant], config.sizes, **observed(config), augment=config.augment
+      ),
       workers=config.workers,
     )
     validation = {}

@@ -1,5 +1,6 @@
 """Tests of occupancy_networks: solids, drawn batches, files, training, prediction."""
 
+import dataclasses
 import functools
 import pathlib
 import tempfile
@@ -165,6 +166,21 @@ class DrawingTest(parameterized.TestCase):
     distance = _distance_to(source()[0]["cloud"], observe())
     self.assertTrue(0.004 < distance.mean() < 0.015, distance.mean())
 
+  def test_crops_keep_three_quarters_of_a_picture_or_more(self):
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)
+    picture = np.stack([np.tile(ramp, (64, 1))] * 3, axis=-1)
+    example = {"images": [picture], "index": 0}
+    draw = data.drawing(
+      VARIANTS["image_psgn"], SIZES, cloud=1, noise=0, image=64, augment=True
+    )
+    example["cloud"] = source()[0]["cloud"]
+    spans = []
+    for seed in range(20):
+      row = draw(example, np.random.default_rng(seed))["inputs"][0, :, 0]
+      spans.append(row[-1] - row[0])
+    self.assertGreater(min(spans), 0.75**0.5 - 0.05)
+    self.assertGreater(max(spans) - min(spans), 0.05)
+
   def test_a_shape_without_inside_is_told(self):
     example = source()[0] | {"occupancies": np.zeros(400, bool)}
     draw = data.drawing(VARIANTS["pointcloud_equal"], SIZES, **OBSERVED)
@@ -323,6 +339,39 @@ class TrainingTest(FolderTest):
     self.assertEqual(int(resumed.step), 4)
     jax.tree.map(np.testing.assert_array_equal, resumed.params, whole.params)
     jax.tree.map(np.testing.assert_array_equal, resumed.opt_state, whole.opt_state)
+
+  def test_the_image_encoder_begins_with_torchvisions_weights(self):
+    sizes = dataclasses.replace(SIZES, image_encoder="resnet18")
+    batch = {"inputs": jax.ShapeDtypeStruct((2, 64, 64, 3), np.float32)}
+    batch |= data.batch_shapes(
+      VARIANTS["unconditional"], sizes, 2, cloud=1, resolution=8, image=64
+    )
+    stage = training.stage("image", VARIANTS["image"], sizes, optax.sgd(0.1), batch)
+    state = jax.eval_shape(stage.init, jax.random.key(0))
+    state = jax.tree.map(lambda s: np.zeros(s.shape, np.float32), state)
+    names = {"scale": "weight", "kernel": "weight", "mean": "running_mean"}
+    names["var"] = "running_var"
+    weights = {"fc.weight": np.zeros((1000, 512)), "fc.bias": np.zeros(1000)}
+    for tree in (state.params, state.model_state["batch_stats"]):
+      features = tree["encoder"]["features"]
+      for path, leaf in jax.tree_util.tree_leaves_with_path(features):
+        *layer, leaf_name = (key.key for key in path)
+        layer = ".".join(layer).replace("_", ".")
+        value = np.full(leaf.shape, 0.5, np.float32)
+        if leaf_name == "kernel":
+          value = np.moveaxis(value, (-1, -2), (0, 1))
+        weights[f"{layer}.{names.get(leaf_name, leaf_name)}"] = value
+    path = self.folder / "resnet18.npz"
+    archives.write_npz(path, weights)
+    begun = training.with_imagenet(state, path)
+    for tree in (begun.params, begun.model_state["batch_stats"]):
+      for leaf in jax.tree.leaves(tree["encoder"]["features"]):
+        np.testing.assert_array_equal(leaf, 0.5)
+    np.testing.assert_array_equal(begun.params["encoder"]["fc"]["kernel"], 0.0)
+    weights.pop("conv1.weight")
+    archives.write_npz(path, weights)
+    with self.assertRaisesRegex(UserError, "conv1.weight"):
+      training.with_imagenet(state, path)
 
   def test_a_box_and_a_torus_are_learned_by_heart(self):
     """The loss falls far below what constant predictions reach."""

@@ -5,6 +5,7 @@ cloud and normals [M, 3], voxels [R, R, R], images (a sequence of [H, W, 3] uint
 the index of the shape. `drawing` turns it into what a variant trains on.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -100,7 +101,13 @@ def batch_shapes(
 
 
 def drawing(
-  variant: Variant, sizes: Sizes, *, cloud: int, noise: float, image: int
+  variant: Variant,
+  sizes: Sizes,
+  *,
+  cloud: int,
+  noise: float,
+  image: int,
+  augment: bool = False,
 ) -> Callable[[Example, np.random.Generator], dict[str, np.ndarray]]:
   """Returns what draws a variant's training example from a stored one (M3).
 
@@ -110,10 +117,10 @@ def drawing(
     cloud: points of an observed cloud.
     noise: standard deviation of their noise.
     image: pixels along an image's sides.
+    augment: whether images are cropped at random (M15).
   """
-  return functools.partial(
-    _draw, variant, sizes, cloud=cloud, noise=noise, image=image, train=True
-  )
+  how = _Observing(cloud, noise, image, train=True, augment=augment)
+  return functools.partial(_draw, variant, sizes, how)
 
 
 def observe(
@@ -128,9 +135,7 @@ def observe(
     cloud, noise, image: see `drawing`.
   """
   rng = np.random.default_rng([seed, int(example["index"])])
-  return _observe(
-    variant.task, example, rng, cloud=cloud, noise=noise, image=image, train=False
-  )
+  return _observe(variant.task, example, rng, _Observing(cloud, noise, image))
 
 
 def resize(picture: np.ndarray, size: int) -> np.ndarray:
@@ -143,12 +148,21 @@ def resize(picture: np.ndarray, size: int) -> np.ndarray:
   return picture.astype(np.float32) / 255
 
 
-def _draw(variant, sizes, example, rng, *, cloud, noise, image, train):
+@dataclasses.dataclass(frozen=True)
+class _Observing:
+  """How shapes are observed, in training or not."""
+
+  cloud: int
+  noise: float
+  image: int
+  train: bool = False
+  augment: bool = False
+
+
+def _draw(variant, sizes, how, example, rng):
   drawn = {}
   if variant.task != "unconditional":
-    drawn["inputs"] = _observe(
-      variant.task, example, rng, cloud=cloud, noise=noise, image=image, train=train
-    )
+    drawn["inputs"] = _observe(variant.task, example, rng, how)
   if variant.output == "r2n2":
     return drawn | {"voxels": example["voxels32"].astype(np.float32)}
   if variant.output == "psgn":
@@ -180,16 +194,26 @@ def _draw(variant, sizes, example, rng, *, cloud, noise, image, train):
   return drawn
 
 
-def _observe(task, example, rng, *, cloud, noise, image, train):
+def _observe(task, example, rng, how):
   if task == "image":
     views = example["images"]
-    return resize(views[rng.integers(len(views)) if train else 0], image)
+    picture = views[rng.integers(len(views)) if how.train else 0]
+    return resize(_crop(picture, rng) if how.augment else picture, how.image)
   if task == "pointcloud":
     points = example["cloud"]
-    chosen = points[rng.integers(len(points), size=cloud)]
-    return chosen + noise * rng.standard_normal(chosen.shape, np.float32)
+    chosen = points[rng.integers(len(points), size=how.cloud)]
+    return chosen + how.noise * rng.standard_normal(chosen.shape, np.float32)
   if task == "voxels":
     return example["voxels"].astype(np.float32)
   if task == "representation":
     return np.int32(example["index"])
   return None
+
+
+def _crop(picture, rng):
+  """Returns a random square of 3/4 to all of a picture's area."""
+  height, width = picture.shape[:2]
+  side = round((rng.uniform(0.75, 1.0) * height * width) ** 0.5)
+  side = min(side, height, width)
+  top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+  return picture[top : top + side, left : left + side]

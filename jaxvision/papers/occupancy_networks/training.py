@@ -5,11 +5,14 @@ import functools
 import jax
 import jax.numpy as jnp
 import optax
+from etils import epath
 
+from jaxvision import published
 from jaxvision.ops import point_metrics
 from jaxvision.papers.occupancy_networks import losses, model
 from jaxvision.papers.occupancy_networks.model import OccupancyNetwork
 from jaxvision.papers.occupancy_networks.variants import Sizes, Variant, network
+from jaxvision.published import torchvision
 from jaxvision.train import Stage, State, gradient_step
 
 
@@ -43,6 +46,38 @@ def stage(
     step=gradient_step(loss_fn, optimizer),
     batch=batch,
     forward=functools.partial(_forward, net),
+  )
+
+
+def with_imagenet(state: State, path: epath.PathLike) -> State:
+  """Returns a state whose image encoder begins with torchvision's weights.
+
+  Args:
+    state: of a variant that observes images through a residual network.
+    path: torchvision's checkpoint of the same depth, whose classifier is dropped.
+
+  Raises:
+    UserError: it is no such checkpoint.
+  """
+  weights = {
+    name: array
+    for name, array in published.load(path).items()
+    if not name.removeprefix("module.").startswith("fc.")
+  }
+  statistics = state.model_state["batch_stats"]
+  shapes = {
+    "params": state.params["encoder"]["features"],
+    "batch_stats": statistics["encoder"]["features"],
+  }
+  found = torchvision.resnet(weights, shapes)
+
+  def placed(tree, collection):
+    encoder = {**tree["encoder"], "features": found[collection]}
+    return {**tree, "encoder": encoder}
+
+  return state.replace(
+    params=placed(state.params, "params"),
+    model_state={**state.model_state, "batch_stats": placed(statistics, "batch_stats")},
   )
 
 
