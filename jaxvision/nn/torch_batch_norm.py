@@ -21,9 +21,13 @@ class TorchBatchNorm(nn.Module):
 
   Attributes:
     epsilon: added to the variance.
+    affine: whether there are a scale and a bias.
+    synchronized: whether the batch's statistics are over all devices.
   """
 
   epsilon: float = EPSILON
+  affine: bool = True
+  synchronized: bool = True
 
   @nn.compact
   def __call__(
@@ -38,15 +42,17 @@ class TorchBatchNorm(nn.Module):
       momentum: weight of the new batch in [0, 1]; may be traced.
     """
     channels = x.shape[-1]
-    scale = self.param("scale", nn.initializers.ones, (channels,))
-    bias = self.param("bias", nn.initializers.zeros, (channels,))
+    scale, bias = 1.0, 0.0
+    if self.affine:
+      scale = self.param("scale", nn.initializers.ones, (channels,))
+      bias = self.param("bias", nn.initializers.zeros, (channels,))
     running = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
     running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
     if train:
       axes = tuple(range(x.ndim - 1))
       count = x.size // channels
       mean, square = jnp.mean(x, axes), jnp.mean(jnp.square(x), axes)
-      if is_bound(AXIS):
+      if self.synchronized and is_bound(AXIS):
         count = count * jax.lax.axis_size(AXIS)
         mean, square = jax.lax.pmean((mean, square), AXIS)
       var = jnp.maximum(square - jnp.square(mean), 0.0)

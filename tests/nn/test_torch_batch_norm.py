@@ -44,6 +44,19 @@ class TorchBatchNormTest(parameterized.TestCase):
     for name, value in state["batch_stats"].items():
       np.testing.assert_allclose(states["batch_stats"][name][0], value, rtol=1e-5)
 
+  def test_devices_may_keep_to_themselves(self):
+    norm = TorchBatchNorm(affine=False, synchronized=False)
+    variables = norm.init(jax.random.key(1), self.x, train=False)
+    self.assertEqual(set(variables), {"batch_stats"})
+
+    def apply(x):
+      return norm.apply(variables, x, train=True, mutable="batch_stats")[0]
+
+    parts = self.x.reshape(2, 2, 2, 3)
+    found = jax.vmap(apply, axis_name="batch")(parts)
+    for part, y in zip(parts, found, strict=True):
+      np.testing.assert_allclose(y, apply(part), atol=1e-5)
+
   def test_gradient_agrees_with_finite_differences(self):
     def total(x):
       y, _ = self.norm.apply(self.variables, x, train=True, mutable="batch_stats")

@@ -1,4 +1,4 @@
-"""Max-pooling held to its definition and to the gradient that XLA defines."""
+"""Pooling held to its definition and to the gradient that XLA defines."""
 
 import chex
 import hypothesis
@@ -9,7 +9,7 @@ from absl.testing import absltest, parameterized
 from flax import linen as nn
 from hypothesis import strategies as st
 
-from jaxvision.ops.pooling import max_pool
+from jaxvision.ops.pooling import average_pool, max_pool
 
 
 def with_gradient(function, x):
@@ -68,6 +68,46 @@ class MaxPoolTest(chex.TestCase):
       max_pool(x, (2, 2, 2))
     with self.assertRaises(AssertionError):
       max_pool(x.astype(jnp.int32))
+
+
+class AveragePoolTest(chex.TestCase):
+  @parameterized.parameters(
+    ((5, 6), (3, 3), (2, 2), ((1, 1), (1, 1)), False),
+    ((4, 7), (2, 3), (1, 2), "SAME", True),
+    ((6, 4), (2, 3), (3, 1), "VALID", False),
+  )
+  def test_value_and_gradient_are_those_of_xla(
+    self, sizes, window, strides, padding, count
+  ):
+    x = jax.random.normal(jax.random.key(sum(sizes)), (2, *sizes, 2))
+    ours = with_gradient(
+      jax.jit(
+        lambda x: average_pool(
+          x, window, strides=strides, padding=padding, count_padding=count
+        )
+      ),
+      x,
+    )
+    xla = with_gradient(
+      jax.jit(
+        lambda x: nn.avg_pool(x, window, strides, padding, count_include_pad=count)
+      ),
+      x,
+    )
+    chex.assert_trees_all_close(ours, xla, rtol=1e-5, atol=1e-5)
+
+  @chex.variants(with_jit=True, without_jit=True)
+  def test_padding_is_left_out_of_the_count(self):
+    x = jnp.ones((1, 5, 6, 2))
+    pool = self.variant(lambda x: average_pool(x, 3, strides=2, padding=1))
+    np.testing.assert_allclose(pool(x), np.ones((1, 3, 3, 2)), rtol=1e-6)
+
+  def test_wrong_arguments_are_told(self):
+    x = jnp.zeros((1, 4, 4, 1))
+    with self.assertRaisesRegex(ValueError, "larger than the padded input"):
+      average_pool(x, 5)
+    with self.assertRaises(AssertionError):
+      average_pool(x.astype(jnp.int32))
 
 
 if __name__ == "__main__":
