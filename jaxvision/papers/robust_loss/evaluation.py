@@ -1,6 +1,5 @@
 """What the paper measures, measured again: one function for each application."""
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
 
 import chex
@@ -20,7 +19,7 @@ from jaxvision.papers.robust_loss import (
   vae,
 )
 from jaxvision.papers.robust_loss.likelihoods import DISTRIBUTIONS, REPRESENTATIONS
-from jaxvision.train import State
+from jaxvision.train import State, jit_once
 
 SAMPLED_ALPHAS = (0.0, 0.5, 1.0, 2.0, 4.0)
 OUTLIERS, NOISES = (0.5, 0.8), (0.0, 0.0025, 0.005)
@@ -45,7 +44,7 @@ def regression_errors(seeds: Sequence[int]) -> dict[str, np.ndarray]:
 
 def sampling_distances(seeds: Sequence[int], count: int) -> list[dict]:
   """Returns the Kolmogorov-Smirnov distance of `count` draws, a row for each α."""
-  draw = jax.jit(lambda key, alpha: robust.sample(key, alpha, 1.0, (count,)))
+  draw = jit_once(lambda key, alpha: robust.sample(key, alpha, 1.0, (count,)))
   rows = []
   for alpha in SAMPLED_ALPHAS:
     distances = [
@@ -105,10 +104,10 @@ def registration_rows(seeds: Sequence[int], count: int) -> list[dict]:
   Returns:
     rows of "outliers", "noise", and for each of SCHEDULES a column.
   """
-  rows = []
+  rows, make = [], _registrations(count)
   for outliers in OUTLIERS:
     for noise in NOISES:
-      pairs = _registrations(_keys(seeds), outliers, noise, count)
+      pairs = make(_keys(seeds), outliers, noise)
       row = {"outliers": outliers, "noise": noise}
       for name, schedule in SCHEDULES.items():
         row[name] = 100 * float(jnp.mean(_registration_errors(*pairs, schedule)))
@@ -116,11 +115,13 @@ def registration_rows(seeds: Sequence[int], count: int) -> list[dict]:
   return rows
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _registrations(keys, outliers, noise, count):
-  return jax.vmap(
-    lambda key: data.registration(key, outliers=outliers, noise=noise, count=count)
-  )(keys)
+def _registrations(count):
+  """Returns (keys, outliers, noise) -> the trials of `count` pairs."""
+
+  def make(key, outliers, noise):
+    return data.registration(key, outliers=outliers, noise=noise, count=count)
+
+  return jit_once(jax.vmap(make, in_axes=(0, None, None)))
 
 
 @jax.jit
@@ -147,7 +148,7 @@ def cluster_rows(
   """
   from sklearn.metrics import adjusted_mutual_info_score
 
-  edges = jax.jit(clustering.neighborhood)(jnp.asarray(points))
+  edges = jit_once(clustering.neighborhood)(jnp.asarray(points))
   solve = jax.jit(clustering.solve)
   rows, found = [], {}
   for alpha in alphas:

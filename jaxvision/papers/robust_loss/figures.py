@@ -10,6 +10,7 @@ import numpy as np
 from jaxvision.ops import rigid, robust
 from jaxvision.papers.robust_loss import data, registration, regression
 from jaxvision.papers.robust_loss.likelihoods import TITLES
+from jaxvision.train import jit_once
 
 _ALPHAS = (2.0, 1.0, 0.0, -2.0, -np.inf)
 _CHANNELS = {"pixels": "RGB", "dct": "YUV", "wavelets": "YUV"}
@@ -97,10 +98,10 @@ def registrations(key: chex.PRNGKey, count: int):
   """Returns a figure of one cloud before and after registration, 80 % outliers."""
   from matplotlib import pyplot as plt
 
-  pairs = jax.jit(data.registration, static_argnames="count")(
+  pairs = jit_once(data.registration, static_argnames="count")(
     key, outliers=0.8, noise=0.0025, count=count
   )
-  solve, move = jax.jit(registration.solve), jax.jit(rigid.apply)
+  solve, move = jit_once(registration.solve), jax.jit(rigid.apply)
   schedules = {
     "least squares": registration.fixed(2.0),
     "FGR: scale annealed": registration.scale_annealed(),
