@@ -56,7 +56,7 @@ def threshold_figure(curves: Mapping[str, Mapping[float, float]]):
   for name, curve in curves.items():
     axis.plot(list(curve), list(curve.values()), label=name)
   axis.set_xlabel("threshold τ of the probability")
-  axis.set_ylabel("IoU, unseen shapes")
+  axis.set_ylabel("IoU of points")
   axis.set_xlim(0, 1)
   axis.set_ylim(0, None)
   axis.grid(alpha=0.3)
