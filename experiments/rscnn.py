@@ -337,7 +337,7 @@ def evaluate(config: Config, run) -> None:
           batches_of(config, run, variant),
           jax.random.key(seed),
           votes=config.votes,
-          candidates=config.candidates or config.stored,
+          candidates=config.candidates,
         )
       classified.append(row)
     elif variant.task == "parts":

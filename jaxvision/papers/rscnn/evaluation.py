@@ -69,7 +69,8 @@ class Evaluator:
 
   def _selected(self, batch: Batch) -> dict[str, chex.Array]:
     batch = {name: jnp.asarray(values) for name, values in batch.items()}
-    if self._farthest:
+    # Of all points the farthest ones are all; sampling would only put them in order.
+    if self._farthest and self._count < batch["points"].shape[1]:
       chosen = augmentation.farthest_subset(batch["points"], self._count)
       return {
         name: grouping.take(values, chosen) if values.ndim > 1 else values

@@ -30,12 +30,14 @@ def classification_votes(
     points: [B, N, 3].
     votes: at least 1.
     count: points a vote.
-    candidates: points that they are taken from.
+    candidates: points far from each other that they are taken from; 0 for all.
     limits: of the factors.
 
   Source: voting_evaluate_cls.py.
   """
-  pool = grouping.take(points, augmentation.farthest_subset(points, candidates))
+  pool = points
+  if candidates:
+    pool = grouping.take(points, augmentation.farthest_subset(points, candidates))
 
   def vote(total, number):
     scale_key, subset_key = jax.random.split(jax.random.fold_in(key, number))
