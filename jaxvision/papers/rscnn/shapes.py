@@ -187,7 +187,8 @@ def _pyramid(rng) -> Pieces:
 
 
 def _mug(rng) -> Pieces:
-  height, reach = rng.uniform(0.8, 1.2), rng.uniform(0.45, 0.65)
+  height, reach = rng.uniform(0.8, 1.2), rng.uniform(0.5, 0.75)
+  thick = rng.uniform(0.14, 0.2)
   body = [(0, -height), (1, -height), (1, height), (0.9, height)]
   body += [(0.9, 0.1 - height), (0, 0.1 - height)]
 
@@ -197,7 +198,7 @@ def _mug(rng) -> Pieces:
       [1 + reach * np.cos(angle), 0 * u, 0.55 * height * np.sin(angle)], axis=-1
     )
 
-  return [(*_revolve(body), 0), (*_tube(arc, 0.12, 20), 1)]
+  return [(*_revolve(body), 0), (*_tube(arc, thick, 20), 1)]
 
 
 def _table(rng) -> Pieces:
