@@ -9,9 +9,9 @@ normals.
   python -m experiments.rscnn [--preset=demo]
 
 The demo's shapes are procedural. Its sizes, rate and steps, and how thick a mug's
-handle is, were chosen by looking at the test shapes that its claims are measured on. The paper preset reads ModelNet40 and
-ShapeNet-Part from --data_dir, as `jaxvision.data.modelnet` and
-`jaxvision.data.shapenet_part` say.
+handle is, were chosen by looking at the test shapes that its claims are measured on.
+The paper preset reads ModelNet40 and ShapeNet-Part from --data_dir, as
+`jaxvision.data.modelnet` and `jaxvision.data.shapenet_part` say.
 """
 
 import dataclasses
