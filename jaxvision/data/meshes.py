@@ -92,7 +92,8 @@ def write_mesh(path: epath.PathLike, mesh: Mesh) -> None:
   """
   trimesh = _import_trimesh()
   suffix = _suffix(path)
-  if len(mesh.faces) or suffix == "off":  # trimesh writes no cloud as OFF
+  # trimesh writes no cloud as OFF, and none that is empty.
+  if len(mesh.faces) or suffix == "off" or not len(mesh.vertices):
     shape = trimesh.Trimesh(
       mesh.vertices, mesh.faces, vertex_colors=mesh.colors, process=False
     )
