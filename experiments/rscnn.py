@@ -29,6 +29,7 @@ from jaxvision.papers.rscnn import (
   data,
   evaluation,
   figures,
+  metrics,
   prediction,
   real_meshes,
   training,
@@ -400,7 +401,7 @@ def measure_parts(config: Config, run, name: str, variables: dict) -> dict:
   source, stored, _ = source_of(config, variant)
   parts = data.source(source, stored).parts
   ious, right = measure.part_ious(variables, batches_of(config, run, variant), parts)
-  instance, by_class = evaluation.metrics.mean_ious(ious)
+  instance, by_class = metrics.mean_ious(ious)
   categories = {n: float(np.mean(values)) for n, values in ious.items() if values}
   row = {
     "instance": instance,
@@ -416,7 +417,7 @@ def measure_parts(config: Config, run, name: str, variables: dict) -> dict:
       key=jax.random.key(config.seed),
       votes=config.votes,
     )
-    row["voted"], _ = evaluation.metrics.mean_ious(ious)
+    row["voted"], _ = metrics.mean_ious(ious)
   return row
 
 
@@ -430,7 +431,7 @@ def keep_clouds(config: Config, run) -> None:
     for label, name in enumerate(about.classes[: figures.MOST_ROWS]):
       index = int(np.flatnonzero(seen["label"] == label)[0])
       own = about.parts[name]
-      found = evaluation.metrics.predicted_parts(output[index], own)
+      found = metrics.predicted_parts(output[index], own)
       points, truth = seen["points"][index], seen["parts"][index]
       rows.append(
         {

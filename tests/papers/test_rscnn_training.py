@@ -107,14 +107,6 @@ class AugmentationTest(parameterized.TestCase):
     turned = point @ augmentation.rotation("x", 180).T
     np.testing.assert_allclose(turned, [1, -2, -3], atol=1e-6)
 
-  def test_normalised_clouds_fill_the_unit_sphere(self):
-    found = augmentation.normalise(5.0 + 3 * jnp.asarray(batch()["points"]))
-    np.testing.assert_allclose(jnp.mean(found, axis=1), 0, atol=1e-6)
-    np.testing.assert_allclose(
-      jnp.max(jnp.linalg.norm(found, axis=-1), axis=1), 1, rtol=1e-5
-    )
-    np.testing.assert_array_equal(augmentation.normalise(jnp.ones((4, 3))), 0)
-
 
 class VotingTest(absltest.TestCase):
   def test_first_vote_is_not_stretched_and_others_are(self):

@@ -124,13 +124,3 @@ def rotation(axis: str, degrees: float) -> chex.Array:
   matrix[first][first] = matrix[second][second] = math.cos(angle)
   matrix[first][second], matrix[second][first] = -math.sin(angle), math.sin(angle)
   return jnp.array(matrix)
-
-
-def normalise(points: chex.Array) -> chex.Array:
-  """Returns clouds [..., N, 3] moved to their mean and scaled into the unit sphere.
-
-  Points that are all in one place come to the origin.
-  """
-  points = points - jnp.mean(points, axis=-2, keepdims=True)
-  reach = jnp.max(jnp.linalg.norm(points, axis=-1), axis=-1)[..., None, None]
-  return points / jnp.where(reach > 0, reach, 1.0)

@@ -13,13 +13,15 @@ from jaxvision.ops.mesh_sampling import sample_surface
 from jaxvision.ops.point_normals import estimate_normals
 from jaxvision.papers.rscnn.data import unit_sphere
 
+NAMES = ("bunny", "cow", "airplane", "ant", "nut", "duck", "mug", "teddy")
 RANDOM_OBJECTS = 4
 NEIGHBOURS = 12  # of a fitted plane
 
 
 def read_installed() -> dict[str, Mesh]:
   """Returns the meshes of pymeshlab, pyvista and pybullet, as far as installed."""
-  paths = wheel_meshes.find_all()
+  found = {name: wheel_meshes.find([name]) for name in NAMES}
+  paths = {name: path for name, path in found.items() if path is not None}
   for path in wheel_meshes.random_objects(RANDOM_OBJECTS):
     paths[f"object {path.stem}"] = path
   meshes = {name: read_mesh(path) for name, path in paths.items()}
