@@ -1,0 +1,512 @@
+"""Tests of spade's networks, losses, training step, metrics and published weights."""
+
+import functools
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl.testing import absltest, parameterized
+
+from jaxvision.errors import UserError
+from jaxvision.nn.convolution import Conv
+from jaxvision.nn.vgg import VGG19
+from jaxvision.papers.spade import losses, metrics, published, training, variants
+from jaxvision.papers.spade.conditioning import (
+  ConditionalNorm,
+  ParameterFreeNorm,
+  SpatiallyAdaptiveNorm,
+)
+from jaxvision.papers.spade.discriminator import (
+  Discriminator,
+  Judgement,
+  judge_pairs,
+)
+from jaxvision.papers.spade.encoder import StyleEncoder, reparameterize
+from jaxvision.papers.spade.generator import LATENT, Generator, ResidualBlock
+from jaxvision.papers.spade.pix2pixhd import Pix2PixHDGenerator
+from jaxvision.papers.spade.semantics import encode, from_signed, to_signed
+
+KEY = jax.random.key(0)
+
+
+def count(tree):
+  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def params_of(network, *shapes):
+  inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+  return jax.eval_shape(network.init, KEY, *inputs)["params"]
+
+
+def filled(network, *inputs):
+  """Returns random variables of a network, which takes no compilation."""
+  shapes = jax.eval_shape(network.init, KEY, *inputs)
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes
+  )
+
+
+def single_class(classes, num_classes, side):
+  """Returns one-hot maps, each filled by one class."""
+  maps = jax.nn.one_hot(jnp.asarray(classes), num_classes)[:, None, None]
+  return jnp.broadcast_to(maps, (len(classes), side, side, num_classes))
+
+
+class SizesTest(parameterized.TestCase):
+  @parameterized.parameters(
+    # Table 3 and 4, in millions; the paper cuts off or rounds.
+    ("spade", 96.6),
+    ("spade_compact", 60.7),
+    ("concat", 79.4),
+    ("pix2pixhd++", 183),
+  )
+  def test_parameters_are_the_papers(self, name, millions):
+    data = variants.DATA_SETS["ade20k"]
+    network = variants.generator(name, data)
+    params = params_of(network, (1, *data.shape, data.channels))
+    self.assertAlmostEqual(count(params) / 1e6, millions, delta=0.6)
+
+  @parameterized.parameters(
+    ("normal", 64, 1.0, (64, 64), 4),
+    ("more", 128, 2.0, (64, 128), 4),
+    ("most", 128, 1.0, (128, 128), 2),
+  )
+  def test_images_are_doubled_starts(self, upsampling, crop, aspect, shape, last):
+    network = Generator(4, upsampling, crop, aspect, start="latent")
+    image, variables = jax.eval_shape(
+      lambda maps, z: network.init_with_output(KEY, maps, z),
+      jax.ShapeDtypeStruct((2, *shape, 3), jnp.float32),
+      jax.ShapeDtypeStruct((2, LATENT), jnp.float32),
+    )
+    self.assertEqual(image.shape, (2, *shape, 3))
+    self.assertEqual(variables["params"]["image"]["kernel"].shape, (3, 3, last, 3))
+
+  def test_too_small_a_crop_is_said(self):
+    with self.assertRaisesRegex(ValueError, "crop_size 16 .* 5 times"):
+      params_of(Generator(4, crop_size=16), (1, 16, 16, 3))
+
+  def test_discriminator_and_encoder_at_the_papers_sizes(self):
+    maps, images = (
+      jax.ShapeDtypeStruct((1, 256, 256, n), jnp.float32) for n in (184, 3)
+    )
+    found, _ = jax.eval_shape(
+      functools.partial(Discriminator().init_with_output, KEY), maps, images
+    )
+    sizes = [[x.shape[1:] for x in judgement.features] for judgement in found]
+    self.assertEqual(
+      sizes[0],
+      [(129, 129, 64), (65, 65, 128), (33, 33, 256), (34, 34, 512), (35, 35, 1)],
+    )
+    self.assertEqual(found[1].logits.shape, (1, 19, 19, 1))
+    (mean, _), variables = jax.eval_shape(
+      functools.partial(StyleEncoder().init_with_output, KEY), images
+    )
+    self.assertEqual(mean.shape, (1, 256))
+    self.assertEqual(variables["params"]["mean"]["kernel"].shape, (8192, 256))
+    with self.assertRaisesRegex(ValueError, "side is 100"):
+      params_of(StyleEncoder(side=100), (1, 64, 64, 3))
+
+  def test_names_and_sides_that_do_not_fit_are_said(self):
+    with self.assertRaisesRegex(ValueError, "'spad'.*spade"):
+      variants.generator("spad", variants.DATA_SETS["coco"])
+    with self.assertRaisesRegex(ValueError, "20 x 32 are no multiples of 16"):
+      params_of(Pix2PixHDGenerator(2), (1, 20, 32, 3))
+    with self.assertRaisesRegex(ValueError, "norm is 'layer'"):
+      params_of(ParameterFreeNorm("layer"), (1, 4, 4, 2))
+
+
+class SpadeTest(chex.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.x = jax.random.normal(jax.random.key(1), (2, 4, 4, 3))
+    self.maps = jax.random.uniform(jax.random.key(2), (2, 8, 8, 2))
+    self.layer = SpatiallyAdaptiveNorm("instance")
+    self.variables = self.layer.init(KEY, self.x, self.maps)
+
+  @chex.variants(with_jit=True, without_jit=True)
+  def test_scales_by_one_and_gamma_and_shifts_by_beta(self):
+    params = jax.tree.map(jnp.zeros_like, self.variables["params"])
+    params["gamma"]["bias"] = jnp.array([0.0, 1.0, -1.0])
+    params["beta"]["bias"] = jnp.array([0.5, 0.0, 2.0])
+    found = self.variant(self.layer.apply)({"params": params}, self.x, self.maps)
+    deviation = jnp.std(self.x, axis=(1, 2), keepdims=True)
+    normalized = (self.x - jnp.mean(self.x, axis=(1, 2), keepdims=True)) / deviation
+    expected = normalized * jnp.array([1.0, 2.0, 0.0]) + jnp.array([0.5, 0.0, 2.0])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+  def test_labels_are_taken_from_full_resolution(self):
+    changed = self.maps.at[:, 1::2].add(1.0).at[:, :, 1::2].add(1.0)
+    apply = jax.jit(self.layer.apply)
+    np.testing.assert_array_equal(
+      apply(self.variables, self.x, self.maps),
+      apply(self.variables, self.x, changed),
+    )
+
+  def test_gradient_agrees_with_finite_differences(self):
+    params = jax.tree.map(lambda leaf: 20 * leaf, self.variables["params"])
+    apply = jax.jit(self.layer.apply)
+
+    def total(x, maps):
+      return jnp.sum(jnp.sin(apply({"params": params}, x, maps)))
+
+    jax.test_util.check_grads(
+      total, (self.x, self.maps), order=1, modes=["rev"], eps=1e-2, rtol=3e-2, atol=3e-2
+    )
+
+  def test_one_class_survives_spade_but_no_normalised_convolution(self):
+    maps = single_class([0, 1], 2, 8)
+    # What a convolution makes of a constant map is constant, away from borders.
+    conv = Conv(4, (3, 3), padding="VALID")
+    activations = jax.jit(conv.apply)(filled(conv, maps), maps)
+    self.assertGreater(float(jnp.max(jnp.abs(activations[0] - activations[1]))), 0.01)
+    norm = ParameterFreeNorm("instance")
+    np.testing.assert_allclose(norm.apply({}, activations), 0.0, atol=1e-3)
+    params = jax.tree.map(lambda leaf: 50 * leaf, self.variables["params"])
+    x = jnp.broadcast_to(self.x[:1], self.x.shape)
+    found = jax.jit(self.layer.apply)({"params": params}, x, maps)
+    self.assertGreater(float(jnp.max(jnp.abs(found[0] - found[1]))), 0.01)
+
+  def test_concatenation_appends_labels_without_activation(self):
+    layer = ConditionalNorm("concat", "instance")
+    apply = jax.jit(functools.partial(layer.apply, activation=jax.nn.relu))
+    found = apply({}, self.x, -self.maps)
+    self.assertEqual(found.shape, (2, 4, 4, 5))
+    np.testing.assert_array_equal(found[..., 3:], -self.maps[:, ::2, ::2])
+    self.assertGreaterEqual(float(found[..., :3].min()), 0.0)
+
+  def test_residual_block_learns_a_shortcut_only_where_channels_change(self):
+    shapes = (1, 4, 4, 6), (1, 8, 8, 2)
+    self.assertNotIn("conv_s", params_of(ResidualBlock(6), *shapes))
+    params = params_of(ResidualBlock(4), *shapes)
+    self.assertEqual(set(params["conv_s"]), {"kernel"})
+    self.assertEqual(params["conv_0"]["kernel"].shape, (3, 3, 6, 4))
+    self.assertEqual(params["norm_s"]["spade"]["gamma"]["bias"].shape, (6,))
+
+
+class DiscriminatorTest(absltest.TestCase):
+  def test_pairs_are_judged_as_if_alone(self):
+    keys = jax.random.split(KEY, 3)
+    maps = jax.random.uniform(keys[0], (2, 16, 16, 2))
+    fake, real = (jax.random.normal(key, (2, 16, 16, 3)) for key in keys[1:])
+    network = Discriminator(features=2, layers=2)
+    variables = filled(network, maps, fake)
+    judge = jax.jit(functools.partial(judge_pairs, network))
+    fakes, reals, state = judge(variables, maps, fake, real)
+    self.assertIsNone(state)
+    alone = jax.jit(network.apply)
+    chex.assert_trees_all_close(fakes, alone(variables, maps, fake), atol=1e-4)
+    chex.assert_trees_all_close(reals, alone(variables, maps, real), atol=1e-4)
+
+
+class LossesTest(chex.TestCase):
+  def judgements(self, *logits):
+    return [Judgement((jnp.ones(2), jnp.asarray(x, jnp.float32))) for x in logits]
+
+  @parameterized.parameters(
+    ("hinge", 0.5 * (0.0 + 2.0), 0.5 * (3.0 + 0.5), -0.5),
+    ("ls", 0.5 * (1.0 + 4.0), 0.5 * (4.0 + 1.0), 0.5 * (1.0 + 4.0)),
+    ("w", -0.5 * (2.0 - 1.0), 0.5 * (2.0 - 1.0), -0.5 * (2.0 - 1.0)),
+    (
+      "original",
+      0.5 * (np.log1p(np.exp(-2)) + np.log1p(np.exp(1))),
+      0.5 * (np.log1p(np.exp(2)) + np.log1p(np.exp(-1))),
+      0.5 * (np.log1p(np.exp(-2)) + np.log1p(np.exp(1))),
+    ),
+  )
+  def test_closed_forms_over_two_scales(self, mode, real, fake, generator):
+    # Scales of different sizes count the same.
+    scales = self.judgements([2.0, 2.0, 2.0], [-1.0])
+    if mode == "hinge":
+      fake = 0.5 * (3.0 + 0.0)
+    judge = functools.partial(losses.discriminator_loss, scales, mode=mode)
+    self.assertAlmostEqual(float(judge(is_real=True)), real, places=5)
+    self.assertAlmostEqual(float(judge(is_real=False)), fake, places=5)
+    self.assertAlmostEqual(
+      float(losses.generator_loss(scales, mode)), generator, places=5
+    )
+
+  def test_unknown_modes_and_no_scale_are_said(self):
+    with self.assertRaisesRegex(ValueError, "'hing'"):
+      losses.generator_loss(self.judgements([1.0]), "hing")
+    with self.assertRaisesRegex(ValueError, "no scale"):
+      losses.generator_loss([])
+
+  def test_features_are_matched_but_not_logits_and_only_by_the_fake(self):
+    def loss(fake, real):
+      fakes = [Judgement((fake, 2 * fake, 9 * fake)), Judgement((fake, fake))]
+      reals = [Judgement((real, real, real)), Judgement((real, real))]
+      return losses.feature_matching_loss(fakes, reals)
+
+    fake, real = jnp.array([1.0, 3.0]), jnp.array([0.0, 0.0])
+    self.assertAlmostEqual(float(loss(fake, real)), (2.0 + 4.0 + 2.0) / 2, places=6)
+    gradients = jax.grad(loss, argnums=(0, 1))(fake, real)
+    np.testing.assert_allclose(gradients[0], [1.0, 1.0])
+    np.testing.assert_array_equal(gradients[1], [0.0, 0.0])
+
+  @chex.variants(with_jit=True, without_jit=True)
+  def test_divergence_is_summed_over_the_batch(self):
+    divergence = self.variant(losses.style_divergence)
+    self.assertEqual(float(divergence(jnp.zeros((3, 4)), jnp.zeros((3, 4)))), 0.0)
+    one = divergence(jnp.full((1, 4), 2.0), jnp.full((1, 4), np.log(3.0)))
+    self.assertAlmostEqual(float(one), 4 * 0.5 * (4 + 3 - 1 - np.log(3.0)), places=4)
+    two = divergence(jnp.full((2, 4), 2.0), jnp.full((2, 4), np.log(3.0)))
+    self.assertAlmostEqual(float(two), 2 * float(one), places=4)
+
+  def test_styles_are_drawn_with_mean_and_deviation(self):
+    shape = (2000, 2)
+    draw = reparameterize(KEY, jnp.full(shape, 3.0), jnp.full(shape, 2 * np.log(0.5)))
+    np.testing.assert_allclose(jnp.mean(draw, axis=0), [3.0, 3.0], atol=0.05)
+    np.testing.assert_allclose(jnp.std(draw, axis=0), [0.5, 0.5], atol=0.03)
+
+
+class SemanticsTest(absltest.TestCase):
+  def test_classes_unknown_and_edges(self):
+    labels = jnp.array([[[0, 1], [255, 1]]])
+    instances = jnp.array([[[0, 7], [0, 7]]])
+    maps = encode(labels, instances, 2, unknown_class=True)
+    np.testing.assert_array_equal(
+      maps[0, 1], [[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]]
+    )
+    self.assertEqual(encode(labels, None, 2, unknown_class=False).shape[-1], 2)
+    with self.assertRaises(AssertionError):
+      encode(labels, instances[:, :1], 2, unknown_class=True)
+
+  def test_range_of_images(self):
+    np.testing.assert_allclose(to_signed(jnp.array([0.0, 0.5, 1.0])), [-1, 0, 1])
+    images = jnp.array([0.1, 0.9])
+    np.testing.assert_allclose(from_signed(to_signed(images)), images, rtol=1e-6)
+
+
+class TrainingTest(absltest.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    # SPADE, batch statistics and spectral norms in one layer: quick to compile.
+    cls.networks = training.Networks(
+      Pix2PixHDGenerator(2, 0, 0, kind="spade", norm="sync_batch"),
+      Discriminator(1, 2, 2),
+      num_classes=3,
+    )
+    rng = np.random.default_rng(0)
+    cls.batch = {
+      "labels": jnp.asarray(rng.integers(3, size=(2, 8, 8))),
+      "images": jnp.asarray(rng.random((2, 8, 8, 3)), jnp.float32),
+    }
+    optimizers = training.two_time_scales()
+    cls.before = jax.jit(
+      lambda: training.init(cls.networks, KEY, cls.batch, optimizers)
+    )()
+    step = training.make_step(cls.networks, training.Objective(), optimizers)
+    cls.after, cls.metrics = jax.jit(step)(cls.before, cls.batch)
+
+  def test_both_learn_at_their_own_rates(self):
+    chex.assert_tree_all_finite(self.metrics)
+    self.assertEqual(int(self.after.step), 1)
+    self.assertIn("generator/features", self.metrics)
+    self.assertIn("discriminator/real", self.metrics)
+    # Without momentum Adam's first step is as long as its rate, whatever the gradient.
+    for group, rate in (("generator", 1e-4), ("discriminator", 4e-4)):
+      moved = jax.tree.map(
+        lambda a, b: jnp.max(jnp.abs(a - b)),
+        self.after.params[group],
+        self.before.params[group],
+      )
+      largest = max(map(float, jax.tree.leaves(moved)))
+      self.assertAlmostEqual(largest / rate, 1.0, delta=0.02)
+
+  def test_running_state_goes_on_in_both_passes(self):
+    before, after = self.before.model_state, self.after.model_state
+    kernel = self.before.params["generator"]["generator"]["stem_conv"]["kernel"]
+    u = np.asarray(before["generator"]["spectral"]["stem_conv"]["u"])
+    matrix = np.asarray(kernel).reshape(-1, kernel.shape[-1])
+    for number in range(2):
+      if number:  # the second pass sees the generator after its step
+        moved = self.after.params["generator"]["generator"]["stem_conv"]["kernel"]
+        matrix = np.asarray(moved).reshape(matrix.shape)
+      v = matrix @ u / np.linalg.norm(matrix @ u)
+      u = v @ matrix / np.linalg.norm(v @ matrix)
+    np.testing.assert_allclose(
+      after["generator"]["spectral"]["stem_conv"]["u"], u, atol=1e-4
+    )
+    norm = after["generator"]["batch_stats"]["stem_norm"]["spade"]["norm"]
+    # Two updates leave 0.81 of the first value, 1, and add 0.19 of the batch's.
+    variance = norm["statistics"]["var"]
+    self.assertGreater(float(variance.min()), 0.81)
+    self.assertGreater(float(jnp.max(jnp.abs(variance - 1))), 0.01)
+    self.assertFalse(
+      np.allclose(
+        before["discriminator"]["spectral"]["scale_0"]["layer_1"]["u"],
+        after["discriminator"]["spectral"]["scale_0"]["layer_1"]["u"],
+      )
+    )
+
+  def test_styled_training_keeps_the_states_structure(self):
+    networks = training.Networks(
+      Generator(2, crop_size=32, start="latent"),
+      Discriminator(2, 2),
+      StyleEncoder(2, side=8),
+      num_classes=3,
+    )
+    batch = {
+      "labels": jax.ShapeDtypeStruct((1, 32, 32), jnp.int32),
+      "instances": jax.ShapeDtypeStruct((1, 32, 32), jnp.int32),
+      "images": jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32),
+    }
+    optimizers = training.two_time_scales()
+
+    def run(batch):
+      state = training.init(networks, KEY, batch, optimizers)
+      objective = training.Objective(mode="ls")
+      return state, training.make_step(networks, objective, optimizers)(state, batch)
+
+    state, (after, found) = jax.eval_shape(run, batch)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
+    self.assertIn("encoder", after.params["generator"])
+    self.assertIn("generator/style", found)
+
+  def test_rate_decays_once_an_epoch(self):
+    factors = [float(training.decay_factor(n, 3, 4)) for n in range(9)]
+    np.testing.assert_allclose(factors, [1, 1, 1, 1, 0.75, 0.5, 0.25, 0, 0])
+    optimizer = training.two_time_scales(
+      2.0, steps_per_epoch=2, constant_epochs=1, decay_epochs=2
+    )["generator"]
+    state, moves = optimizer.init(jnp.zeros(())), []
+    for _ in range(6):
+      move, state = optimizer.update(jnp.ones(()), state)
+      moves.append(-float(move))
+    np.testing.assert_allclose(moves, [1, 1, 1, 1, 0.5, 0.5], rtol=1e-4)
+
+  def test_equal_rates_have_momentum(self):
+    made = training.two_time_scales(1.0, equal=True)
+    for optimizer in made.values():
+      state = optimizer.init(jnp.zeros(()))
+      _, state = optimizer.update(jnp.ones(()), state)
+      self.assertAlmostEqual(float(optax.tree.get(state, "mu")), 0.5)
+
+
+class MetricsTest(chex.TestCase):
+  @chex.variants(with_jit=True, without_jit=True)
+  def test_scores_of_a_small_picture(self):
+    labels = jnp.array([[[0, 0, 1], [1, 255, 3]]])
+    predictions = jnp.array([[[0, 1, 1], [1, 0, 1]]])
+    counts = self.variant(metrics.confusion, static_argnums=2)(labels, predictions, 3)
+    np.testing.assert_array_equal(counts, [[1, 1, 0], [0, 2, 0], [0, 0, 0]])
+    found = self.variant(metrics.scores)(counts)
+    # Class 2 is nowhere, and counts neither way.
+    self.assertAlmostEqual(float(found.mean_iou), (1 / 2 + 2 / 3) / 2, places=6)
+    self.assertAlmostEqual(float(found.accuracy), 0.75, places=6)
+
+  def test_segmenter_sees_images(self):
+    labels = jnp.array([[[0, 1], [1, 1]]])
+    images = jax.nn.one_hot(labels, 3)
+    counts = metrics.synthesis_confusion(lambda x: x[..., :2], images, labels, 2)
+    np.testing.assert_array_equal(counts, [[1, 0], [0, 3]])
+    with self.assertRaises(AssertionError):
+      metrics.synthesis_confusion(lambda x: x[:, :1], images, labels, 3)
+
+  def test_without_labels_scores_are_nan(self):
+    found = metrics.scores(jnp.zeros((2, 2), jnp.int32))
+    self.assertTrue(np.isnan(found.mean_iou) and np.isnan(found.accuracy))
+
+
+def theirs(params, spectral, statistics, prefix=""):
+  """Returns our variables of a generator under the authors' names and layout."""
+  weights = {}
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    *layer, name = (key.key for key in path)
+    key = ".".join(part for part in layer if part != "spade")
+    for ours, original in (
+      ("middle", "G_middle"),
+      ("shared", "mlp_shared.0"),
+      ("gamma", "mlp_gamma"),
+      ("beta", "mlp_beta"),
+      ("image", "conv_img"),
+    ):
+      key = key.replace(ours, original)
+    if name == "bias":
+      weights[f"{key}.bias"] = leaf
+      continue
+    is_spectral = ".conv_" in key
+    leaf = leaf.T if leaf.ndim == 2 else leaf.transpose(3, 2, 0, 1)
+    weights[f"{key}.weight_orig" if is_spectral else f"{key}.weight"] = leaf
+  for path, leaf in jax.tree_util.tree_leaves_with_path(spectral):
+    *layer, name = (key.key for key in path)
+    key = ".".join(layer).replace("middle", "G_middle")
+    if name == "v":
+      side = 1 if key.endswith("conv_s") else 3
+      leaf = leaf.reshape(side, side, -1).transpose(2, 0, 1).reshape(-1)
+    weights[f"{key}.weight_{name}"] = leaf
+  for path, leaf in jax.tree_util.tree_leaves_with_path(statistics):
+    block, norm, *_, name = (key.key for key in path)
+    key = f"{block.replace('middle', 'G_middle')}.{norm}.param_free_norm.running_{name}"
+    weights[key] = leaf
+    weights[key.replace(f"running_{name}", "num_batches_tracked")] = np.array(7)
+  return {prefix + name: leaf for name, leaf in weights.items()}
+
+
+class PublishedTest(absltest.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.network = Generator(2, crop_size=64, start="latent")
+    maps, latent = np.zeros((1, 64, 64, 3)), np.zeros((1, LATENT))
+    cls.variables = filled(cls.network, maps, latent)
+    collections = (cls.variables[k] for k in ("params", "spectral", "batch_stats"))
+    cls.weights = theirs(*collections, prefix="module.")
+    # Their linear start is channels first: 32 maps of 2 x 2.
+    cls.start = {}
+    for name in ("weight", "bias"):
+      ours = cls.weights[f"module.fc.{name}"]
+      maps = ours.reshape(2, 2, 32, *ours.shape[1:])
+      cls.start[name] = np.moveaxis(maps, 2, 0).reshape(ours.shape)
+      cls.weights[f"module.fc.{name}"] = cls.start[name]
+
+  def test_every_weight_of_a_generator_finds_its_place(self):
+    network, variables = published.generator(self.weights, crop_size=64)
+    self.assertEqual(network, self.network)
+    chex.assert_trees_all_equal(variables, self.variables)
+
+  def test_latent_start_is_theirs(self):
+    _, variables = published.generator(self.weights, crop_size=64)
+    z = np.random.default_rng(2).normal(size=LATENT)
+    expected = (self.start["weight"] @ z + self.start["bias"]).reshape(32, 2, 2)
+    fc = variables["params"]["fc"]
+    found = (z @ fc["kernel"] + fc["bias"]).reshape(2, 2, 32)
+    np.testing.assert_allclose(found, expected.transpose(1, 2, 0), rtol=1e-4, atol=1e-5)
+
+  def test_what_does_not_fit_is_said(self):
+    with self.assertRaisesRegex(UserError, "fc has 128 outputs.*another crop"):
+      published.generator(self.weights, crop_size=256)
+    more = self.weights | {"up_9.bias": np.zeros(1)}
+    with self.assertRaisesRegex(UserError, "x.pth: never used up_9.bias"):
+      published.generator(more, crop_size=64, source="x.pth")
+    less = dict(self.weights)
+    del less["module.up_1.norm_s.mlp_beta.bias"], less["module.conv_img.weight"]
+    with self.assertRaisesRegex(UserError, "lacks conv_img.weight"):
+      published.generator(less, crop_size=64)
+    with self.assertRaisesRegex(UserError, "no such file"):
+      published.load("/nowhere/latest_net_G.pth")
+
+  def test_vgg_is_taken_from_torchvisions_names(self):
+    widths = [width for stage in VGG19 for width in stage][:13]
+    weights, number = {"classifier.0.weight": np.zeros((2, 2))}, 0
+    for stage in VGG19:
+      for _ in stage:
+        weights[f"features.{number}.weight"] = np.full((1, 1, 1, 1), number)
+        weights[f"features.{number}.bias"] = np.zeros(1)
+        number += 2
+      number += 1
+    params = published.vgg19(weights)["params"]
+    self.assertLen(params, len(widths))
+    self.assertEqual(params["conv5_1"]["kernel"].item(), 28)
+    self.assertEqual(params["conv3_2"]["kernel"].item(), 12)
+    with self.assertRaisesRegex(UserError, "0 convolutions, not 13"):
+      published.vgg19({})
+
+
+if __name__ == "__main__":
+  absltest.main()
