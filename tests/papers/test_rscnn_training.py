@@ -188,7 +188,7 @@ def trainer(name, **changes):
   found = model(variant, SIZE, 2, 2)
   preparation = training.Preparation(20, augment=False)
   optimizer = optax.flatten(optax.adam(1e-2))
-  step = training.step(found, preparation, optimizer, training.fixed_momentum)
+  step = training.step(found, preparation, optimizer, training.fixed_momentum(0.1))
   shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch())
 
   def start():
@@ -224,6 +224,7 @@ class TrainingTest(parameterized.TestCase):
     decay = training.momentum_decay(epoch_steps=2, every=3)
     found = [float(decay(jnp.int32(step))) for step in (0, 7, 8, 14)]
     np.testing.assert_allclose(found, [0.9, 0.9, 0.45, 0.225], rtol=1e-6)
+    self.assertAlmostEqual(float(training.fixed_momentum(0.3)(jnp.int32(9))), 0.3)
     rate = training.step_decay(1e-3, 2, decay=0.7, every=3)
     np.testing.assert_allclose([rate(5), rate(6)], [1e-3, 7e-4], rtol=1e-6)
 

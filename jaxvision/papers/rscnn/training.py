@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvision.nn.torch_batch_norm import MOMENTUM
 from jaxvision.papers.rscnn import augmentation, grouping, losses, metrics, schedules
 from jaxvision.train import State, gradient_step
 
@@ -222,10 +221,9 @@ def momentum_decay(epoch_steps: int, every: int) -> Callable[[chex.Array], chex.
   return lambda step: schedules.norm_momentum(step // epoch_steps, every=every)
 
 
-def fixed_momentum(step: chex.Array) -> chex.Array:
-  """Returns a tenth at every step, PyTorch's default weight of a new batch."""
-  del step
-  return jnp.float32(MOMENTUM)
+def fixed_momentum(weight: float) -> Callable[[chex.Array], chex.Array]:
+  """Returns step -> always the same weight of a new batch's statistics."""
+  return lambda step: jnp.full_like(step, weight, jnp.float32)
 
 
 def variables_of(state: State) -> dict[str, Any]:
