@@ -160,7 +160,7 @@ def claim_robustness(run, rows: Sequence[Mapping[str, Any]]) -> None:
       f"{100 * a:.1f} / {100 * b:.1f}" for a, b in zip(ours, theirs, strict=True)
     )
     run.claim(
-      "with points dropped in training a quarter of them costs at most half as much",
+      "trained with points left out, a quarter of them costs at most half as much",
       ours=float(np.mean(ours)),
       baseline=0.5 * float(np.mean(theirs)),
       better="lower",

@@ -62,13 +62,16 @@ def draw_cloud(
 
 
 def cloud_figure(
-  rows: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]], labels: Sequence[str]
+  rows: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]],
+  labels: Sequence[str],
+  legend: Sequence[str] = (),
 ):
   """Returns a figure of clouds, a row each.
 
   Args:
     rows: {title: (points [N, 3], colours [N, 3])} of each row, all alike.
     labels: what stands before each row.
+    legend: names of the parts, in the order of their colours.
   """
   from matplotlib import pyplot as plt
 
@@ -90,6 +93,20 @@ def cloud_figure(
       if number == 0:
         axis.set_title(title, fontsize=9)
     axes[number, 0].set_ylabel(label, fontsize=9)
+  if legend:
+    colors = part_colors(np.arange(len(legend)))
+    dots = [
+      plt.Line2D([], [], color=color, marker="o", linestyle="", label=name)
+      for name, color in zip(legend, colors, strict=True)
+    ]
+    figure.legend(
+      handles=dots,
+      loc="outside lower center",
+      ncols=min(len(dots), 6),
+      frameon=False,
+      fontsize=8,
+      handletextpad=0.1,
+    )
   return figure
 
 

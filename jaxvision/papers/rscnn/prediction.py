@@ -206,7 +206,8 @@ def write(directory: epath.Path, predictions: Sequence[Prediction]) -> None:
       columns |= {f"n{axis}": one.normals[:, i] for i, axis in enumerate("xyz")}
     stem = f"{number:04d}-{epath.Path(one.file).stem}"
     best = max(one.probabilities, key=one.probabilities.get, default="")
-    figure = figures.cloud_figure([row], [best])
+    legend = one.parts["names"] if one.parts else ()
+    figure = figures.cloud_figure([row], [best], legend)
     encoded = io.BytesIO()
     figure.savefig(encoded, format="png", dpi=160, facecolor="white")
     plt.close(figure)
