@@ -52,7 +52,9 @@ class Schedule:
   def lod(self, images: float) -> float:
     """Returns the level of detail after so many real images."""
     thousands = images / 1000
-    phase, within = divmod(thousands, self.stable + self.fade)
+    period = self.stable + self.fade  # 0 for training that never grows
+    phase = thousands // period if period > 0 else 0.0
+    within = thousands - phase * period
     faded = max(within - self.stable, 0.0) / self.fade if self.fade > 0 else 0.0
     coarsest = np.log2(self.resolution / self.initial)
     return float(max(coarsest - phase - faded, 0.0))

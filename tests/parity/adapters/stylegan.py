@@ -15,7 +15,7 @@ PSI, CUTOFF = 0.7, 3
 GAMMA = 10.0
 # Of D_r1_r2. The case does not say them; its four penalties fix these two exactly.
 BOTH_GAMMAS = (7.0, 3.0)
-R1_CASE_WEIGHTS = (
+GRADIENT_WEIGHTS = (
   "FromRGB_lod0/weight",
   "16x16/Conv0/weight",
   "8x8/Conv1_down/weight",
@@ -51,12 +51,17 @@ def ops(parameters, inputs):
     ),
     "conv_down_fused": lambda x: resampling.downsample_conv(x, kernel),
   }
-  outputs = {}
-  for name, function in functions.items():
-    y, pull_back = jax.vjp(lambda x, f=function: first(f(last(x))), inputs["x"])
-    cotangent = rule.array(f"ops/ct_{name}", y.shape, -1, 1)
-    outputs |= {name: y, f"grad_{name}": pull_back(cotangent)[0]}
-  return outputs
+
+  @jax.jit
+  def run(x):
+    outputs = {}
+    for name, function in functions.items():
+      y, pull_back = jax.vjp(lambda x, f=function: first(f(last(x))), x)
+      cotangent = rule.array(f"ops/ct_{name}", y.shape, -1, 1)
+      outputs |= {name: y, f"grad_{name}": pull_back(cotangent)[0]}
+    return outputs
+
+  return run(inputs["x"])
 
 
 def minibatch_stddev(parameters, inputs):
@@ -77,57 +82,69 @@ def mapping(parameters, inputs):
   return {"w": network.module.apply(network.variables, inputs["z"])}
 
 
-def at_lod(network, lod, *arguments, **options):
-  """Returns the images [N, C, R, R] of a network at a level of detail."""
-  level, fade = growing.split_lod(lod)
-  images = network.module.apply(
-    network.variables, *arguments, level=level, fade=fade, **options
-  )
-  return first(resampling.upsample_nearest(images, 2**level))
+def at_lods(network, inputs, named_lods, **options):
+  """Returns the images [N, C, R, R] of a network at levels of detail, by name."""
+
+  @jax.jit
+  def run(variables, inputs):
+    outputs = {}
+    for name, lod in named_lods.items():
+      level, fade = growing.split_lod(lod)
+      images = network.module.apply(
+        variables, inputs, level=level, fade=fade, **options
+      )
+      outputs[name] = first(resampling.upsample_nearest(images, 2**level))
+    return outputs
+
+  return run(network.variables, inputs)
 
 
 def synthesis(parameters, inputs):
   network = published.convert_synthesis(parameters)
-  lods = (0, 0.3, 1, 1.6, 3)
-  return {f"image_lod{lod}": at_lod(network, lod, inputs["dlatents"]) for lod in lods}
+  lods = {f"image_lod{lod}": lod for lod in (0, 0.3, 1, 1.6, 3)}
+  return at_lods(network, inputs["dlatents"], lods)
 
 
 def generator(parameters, inputs):
   network = published.convert_generator(parameters)
-  return {
-    "psi07_cut3": at_lod(network, 0, inputs["z"], psi=PSI, cutoff=CUTOFF),
-    "validation": at_lod(network, 0, inputs["z"]),
-  }
+  z = inputs["z"]
+  truncated = at_lods(network, z, {"psi07_cut3": 0}, psi=PSI, cutoff=CUTOFF)
+  return truncated | at_lods(network, z, {"validation": 0})
 
 
 def traditional(parameters, inputs):
   network = published.convert_synthesis(parameters)
-  return {"image": at_lod(network, 0, inputs["dlatents"])}
+  return at_lods(network, inputs["dlatents"], {"image": 0})
 
 
 def progan_generator(parameters, inputs):
   network = published.convert_synthesis(parameters, blur=False, fused=True)
   w = normalization.pixel_norm(jnp.asarray(inputs["z"]))[:, None]
-  return {f"image_lod{lod}": at_lod(network, lod, w) for lod in (0, 1.4)}
+  return at_lods(network, w, {f"image_lod{lod}": lod for lod in (0, 1.4)})
 
 
-def scores(network, images, lod):
-  level, fade = growing.split_lod(lod)
-  images = resampling.downsample_box(last(images), 2**level)
-  return network.module.apply(network.variables, images, fade=fade)[:, None]
+def scores_at(network, images, lods):
+  @jax.jit
+  def run(variables, images):
+    outputs = {}
+    for lod in lods:
+      level, fade = growing.split_lod(lod)
+      shrunk = resampling.downsample_box(last(images), 2**level)
+      scores = network.module.apply(variables, shrunk, fade=fade)
+      outputs[f"scores_lod{lod}"] = scores[:, None]
+    return outputs
+
+  return run(network.variables, images)
 
 
 def discriminator(parameters, inputs):
   network = published.convert_discriminator(parameters)
-  lods = (0, 0.4, 1, 2.3)
-  return {f"scores_lod{lod}": scores(network, inputs["images"], lod) for lod in lods}
+  return scores_at(network, inputs["images"], (0, 0.4, 1, 2.3))
 
 
 def progan_discriminator(parameters, inputs):
   network = published.convert_discriminator(parameters, blur=False)
-  return {
-    f"scores_lod{lod}": scores(network, inputs["images"], lod) for lod in (0, 1.4)
-  }
+  return scores_at(network, inputs["images"], (0, 1.4))
 
 
 def adversarial_losses(parameters, inputs):
@@ -156,12 +173,16 @@ def adversarial_losses(parameters, inputs):
       found[f"G_{kind}"] = losses.generator_loss(kind, fake)[:, None]
     return found
 
-  outputs = all_losses(network.variables)
-  for name in ("D_r1", "D_wgan_gp"):
-    gradient = jax.grad(lambda v, name=name: jnp.mean(all_losses(v)[name]))
-    theirs = authors_names(gradient(network.variables)["params"])
-    outputs |= {f"grad_{name}:{key}": theirs[key] for key in R1_CASE_WEIGHTS}
-  return outputs
+  @jax.jit
+  def run(variables):
+    outputs = all_losses(variables)
+    for name in ("D_r1", "D_wgan_gp"):
+      gradient = jax.grad(lambda v: jnp.mean(all_losses(v)[name]))  # noqa: B023
+      theirs = authors_names(gradient(variables)["params"])
+      outputs |= {f"grad_{name}:{key}": theirs[key] for key in GRADIENT_WEIGHTS}
+    return outputs
+
+  return run(network.variables)
 
 
 def authors_names(params):
