@@ -35,6 +35,11 @@ def random_cloud(count=30, seed=0, scale=1.0):
   return (scale * rng.normal(size=(count, 3))).astype(np.float32)
 
 
+forward = jax.jit(kinematics.forward)
+spatial_jacobians = jax.jit(kinematics.spatial_jacobians, static_argnames="floating")
+place_points = jax.jit(articulated.place)
+deform = jax.jit(deformable.deform)
+solve_normal = jax.jit(twists.solve_normal)
 solve_arm = jit_once(articulated.solve, static_argnames="settings")
 solve_sheet = jax.jit(deformable.solve, static_argnames="settings")
 assemble_arm = jit_once(articulated.assemble)
@@ -91,7 +96,7 @@ class TwistsTest(chex.TestCase):
   def test_any_system_has_a_finite_step(self, rank, scale):
     rows = np.random.default_rng(rank).normal(size=(rank, 6))
     matrix = (scale * rows.T @ rows).astype(np.float32)
-    step = twists.solve_normal(matrix, np.ones(6, np.float32))
+    step = solve_normal(matrix, np.ones(6, np.float32))
     self.assertTrue(np.isfinite(step).all())
 
 
@@ -99,11 +104,11 @@ class ArticulatedTest(chex.TestCase):
   @parameterized.parameters(False, True)
   def test_both_assemblies_are_one(self, floating):
     model = arm()
-    placed = kinematics.forward(model.tree, jnp.array([0.3, -0.5, 0.8]))
-    points = articulated.place(model, placed)
+    placed = forward(model.tree, jnp.array([0.3, -0.5, 0.8]))
+    points = place_points(model, placed)
     targets = points + random_cloud(len(points), scale=0.01)
     weights = np.random.default_rng(1).uniform(size=len(points)).astype(np.float32)
-    jacobians = kinematics.spatial_jacobians(model.tree, placed, floating=floating)
+    jacobians = spatial_jacobians(model.tree, placed, floating=floating)
     arguments = points, targets, weights, model.bodies, jacobians
     for one, other in zip(
       articulated.assemble(*arguments),
@@ -118,15 +123,15 @@ class ArticulatedTest(chex.TestCase):
 
     @jax.jit
     def place(positions):
-      return articulated.place(model, kinematics.forward(model.tree, positions))
+      return place_points(model, forward(model.tree, positions))
 
-    placed = kinematics.forward(model.tree, start)
+    placed = forward(model.tree, start)
     matrix, right = assemble_arm(
       place(start),
       place(truth),
       jnp.ones(len(model.points)),
       model.bodies,
-      kinematics.spatial_jacobians(model.tree, placed),
+      spatial_jacobians(model.tree, placed),
     )
     gradient = jit_once(
       jax.grad(
@@ -134,7 +139,7 @@ class ArticulatedTest(chex.TestCase):
       )
     )(start)
     np.testing.assert_allclose(right, gradient, atol=1e-4)
-    after = start + twists.solve_normal(matrix, right)
+    after = start + solve_normal(matrix, right)
     self.assertLess(np.max(np.abs(after - truth)), 0.2 * np.max(np.abs(start - truth)))
 
   @parameterized.parameters(False, True)
@@ -144,7 +149,7 @@ class ArticulatedTest(chex.TestCase):
     base = twists.twist_transform(
       floating * jnp.array([0.02, -0.03, 0.04, 0.004, 0.003, -0.005])
     )
-    placed = articulated.place(model, kinematics.forward(model.tree, truth, base))
+    placed = place_points(model, forward(model.tree, truth, base))
     table = random_cloud(100, scale=0.3) * [1, 1, 0] - np.array([0, 0, 0.3])
     observation = np.concatenate([placed, table]).astype(np.float32)
     settings = articulated.Settings(sigma=0.02, floating=floating, max_iterations=40)
@@ -155,9 +160,7 @@ class ArticulatedTest(chex.TestCase):
       positions=truth + jnp.array([0.06, -0.05, 0.07]),
     )
     self.assertTrue(found.is_valid)
-    moved = articulated.place(
-      model, kinematics.forward(model.tree, found.positions, found.base)
-    )
+    moved = place_points(model, forward(model.tree, found.positions, found.base))
     error = np.mean(np.linalg.norm(moved - placed, axis=1))
     self.assertLess(error, 0.003)
     if not floating:
@@ -198,7 +201,7 @@ class DeformableTest(chex.TestCase):
     motion = rigid.exp_twist(jnp.array([0.5, -0.2, 0.9, 0.1, 0.2, 0.3]))
     transforms = jnp.broadcast_to(motion, (9, 4, 4))
     np.testing.assert_allclose(
-      deformable.deform(graph, transforms, points),
+      deform(graph, transforms, points),
       rigid.apply(motion, points),
       atol=1e-5,
     )
@@ -219,7 +222,7 @@ class DeformableTest(chex.TestCase):
 
     def energy(steps):
       # Points move by the shares of the twists, as the step's model has it.
-      moved = deformable.deform(graph, start, points)
+      moved = deform(graph, start, points)
       mean = jnp.sum(graph.shares[..., None] * steps[graph.anchors], axis=1)
       moved += jnp.einsum("nai,ni->na", twists.point_jacobian(moved), mean)
       transforms = twists.twist_transform(steps) @ start
@@ -228,14 +231,14 @@ class DeformableTest(chex.TestCase):
 
     gradient = jit_once(jax.grad(energy))(jnp.zeros((9, 6)))
     energy = jit_once(energy)
-    moved = deformable.deform(graph, start, points)
+    moved = deform(graph, start, points)
     matrix, right = jit_once(deformable.assemble)(
       graph, start, moved, targets, weights, rigidity
     )
     np.testing.assert_allclose(right, gradient.ravel(), atol=1e-4)
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-4)
     self.assertGreater(np.min(np.linalg.eigvalsh(matrix)), -1e-3)
-    after = twists.solve_normal(matrix, right).reshape(9, 6)
+    after = solve_normal(matrix, right).reshape(9, 6)
     self.assertLess(float(energy(after)), 0.5 * float(energy(jnp.zeros((9, 6)))))
 
   def test_a_bent_sheet_is_found(self):
@@ -252,7 +255,7 @@ class DeformableTest(chex.TestCase):
     self.assertTrue(found.is_valid)
     chex.assert_tree_all_finite(found)
     np.testing.assert_allclose(
-      deformable.deform(graph, found.transforms, points), found.points, atol=1e-4
+      deform(graph, found.transforms, points), found.points, atol=1e-4
     )
     broken = np.full_like(truth, np.nan)
     lost = solve_sheet(graph, points, broken, settings=settings)
