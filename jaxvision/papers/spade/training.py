@@ -40,8 +40,11 @@ class Networks:
   unknown_class: bool = False
 
   @property
-  def takes_latent(self) -> bool:
-    return getattr(self.generator, "start", None) == "latent"
+  def latent(self) -> int:
+    """Width of the vector that the generator starts from; 0 where it takes none."""
+    if getattr(self.generator, "start", None) != "latent":
+      return 0
+    return LATENT if self.encoder is None else self.encoder.latent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +117,8 @@ def generate(
       networks.encoder, "encoder", params, model_state, style_images, train=train
     )
     latent = reparameterize(key, *style)
-  elif networks.takes_latent:
-    latent = jax.random.normal(key, (len(maps), LATENT))
+  elif networks.latent:
+    latent = jax.random.normal(key, (len(maps), networks.latent))
   images, model_state = _apply(
     networks.generator, GENERATOR, params, model_state, maps, latent, train=train
   )
@@ -216,7 +219,8 @@ def init(
   """Returns the state before the first step, for batches of these shapes."""
   train_key, *keys = jax.random.split(key, 4)
   maps, images = encode(networks, batch), jnp.asarray(batch["images"])
-  latent = jnp.zeros((len(maps), LATENT)) if networks.takes_latent else None
+  width = networks.latent
+  latent = jnp.zeros((len(maps), width)) if width else None
   variables = {
     GENERATOR: networks.generator.init(keys[0], maps, latent),
     DISCRIMINATOR: networks.discriminator.init(keys[1], maps, images),
