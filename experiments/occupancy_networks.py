@@ -93,6 +93,7 @@ class Config:
   threshold: float | None = None  # τ; the variant's when None
   generation: Generation = dataclasses.field(default_factory=Generation)
   meshes: int = 64  # that are made and measured of each variant
+  mesh_points: int = 100_000  # that the IoU of a mesh is measured on
   pictures: int = 4
   weights: str = ""  # an authors' checkpoint for predict, instead of a trained network
 
@@ -149,7 +150,9 @@ _DEMO = Config(
   once=("voxels", "representation"),
   threshold=0.3,
   generation=Generation(resolution=32, steps=1, faces=3000, refinement=30),
-  meshes=6,
+  meshes=4,
+  mesh_points=4096,
+  pictures=3,
 )
 
 PRESETS = {
@@ -427,6 +430,7 @@ def keep_meshes(config: Config, run) -> None:
       config.meshes,
       config.pictures,
       functools.partial(truth, seed) if truth else None,
+      config.mesh_points,
     )
     table += [{"variant": name, **row} for name, row in measured.items()]
     reconstruction.keep_pictures(run, task, pictures)

@@ -86,7 +86,12 @@ def voxel_iou(grids: np.ndarray, points: np.ndarray, occupancies: np.ndarray) ->
 
 
 def measure_mesh(
-  vertices: np.ndarray, faces: np.ndarray, example: dict[str, Any], *, seed: int = 0
+  vertices: np.ndarray,
+  faces: np.ndarray,
+  example: dict[str, Any],
+  *,
+  points: int | None = None,
+  seed: int = 0,
 ) -> dict[str, float]:
   """Returns the paper's measures of one mesh, in the object's unit (edge 1).
 
@@ -94,7 +99,8 @@ def measure_mesh(
     vertices, faces: [V, 3] and [F, 3] of the prediction; F = 0 counts as `EMPTY`.
     example: the true cloud, normals, points and occupancies. As many points are drawn
       on the mesh as the cloud has.
-    seed: of these points.
+    points: for the IoU, the first of the example's; all when None.
+    seed: of the points on the mesh.
   """
   if not len(faces):
     return dict(EMPTY)
@@ -102,10 +108,10 @@ def measure_mesh(
   count = len(example["cloud"])
   # Meshes differ in size: padded to powers of two, few are compiled.
   padded = _padded(faces), _padded(vertices)
-  points, normals = _sample(key, padded[1], padded[0], count)
-  measures = _measure(points, normals, example["cloud"], example["normals"])
-  inside = _contains(example["points"], padded[1], padded[0])
-  measures["iou"] = voxels.iou(inside, jnp.asarray(example["occupancies"]))
+  drawn, normals = _sample(key, padded[1], padded[0], count)
+  measures = _measure(drawn, normals, example["cloud"], example["normals"])
+  inside = _contains(example["points"][:points], padded[1], padded[0])
+  measures["iou"] = voxels.iou(inside, jnp.asarray(example["occupancies"][:points]))
   return {name: float(value) for name, value in measures.items()}
 
 

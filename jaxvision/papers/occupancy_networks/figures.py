@@ -14,7 +14,7 @@ def draw(vertices: np.ndarray, faces: np.ndarray | None = None) -> np.ndarray:
   """Returns a mesh or cloud of the unit cube from two sides, [2 H, H, 3]."""
   views = [
     draw_mesh(
-      vertices, faces, size=_PIXELS, azimuth=azimuth, elevation=0.35, extent=0.72
+      vertices, faces, size=_PIXELS, azimuth=azimuth, elevation=0.35, extent=0.64
     )
     for azimuth in _SIDES
   ]
@@ -51,7 +51,7 @@ def threshold_figure(curves: Mapping[str, Mapping[float, float]]):
   """
   from matplotlib import figure
 
-  made = figure.Figure((5.5, 3.6))
+  made = figure.Figure((7.0, 3.6))
   axis = made.subplots()
   for name, curve in curves.items():
     axis.plot(list(curve), list(curve.values()), label=name)
@@ -60,6 +60,6 @@ def threshold_figure(curves: Mapping[str, Mapping[float, float]]):
   axis.set_xlim(0, 1)
   axis.set_ylim(0, None)
   axis.grid(alpha=0.3)
-  axis.legend(frameon=False)
+  axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
   made.tight_layout()
   return made

@@ -209,6 +209,7 @@ def compare(
   count: int,
   pictures: int,
   truth: Callable[[int], tuple[np.ndarray, np.ndarray]] | None,
+  points: int | None = None,
 ) -> tuple[dict[str, dict[str, float]], list[dict[str, np.ndarray]]]:
   """Returns the measures of meshes of variants of one task, and pictures of some.
 
@@ -218,6 +219,7 @@ def compare(
     count: see there.
     pictures: of the first few, rows of pictures are returned.
     truth: index -> the true mesh, for the pictures; the true cloud where None.
+    points: that the IoU of a mesh is measured on; all when None.
 
   Returns:
     {variant: {measure: mean}} with distances in tenths of the longest edge, and rows
@@ -238,7 +240,7 @@ def compare(
           measured = evaluation.measure_cloud(surface.vertices, example["cloud"])
         else:
           mesh = surface.vertices, surface.faces
-          measured = evaluation.measure_mesh(*mesh, example)
+          measured = evaluation.measure_mesh(*mesh, example, points=points)
         measures[name].append(measured)
       if index < pictures:
         title = title_of(name)
