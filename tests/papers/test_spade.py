@@ -2,6 +2,8 @@
 
 import functools
 import math
+import pathlib
+import tempfile
 
 import chex
 import jax
@@ -496,6 +498,22 @@ class PublishedTest(absltest.TestCase):
     network, variables = published.generator(self.weights, crop_size=64)
     self.assertEqual(network, self.network)
     chex.assert_trees_all_equal(variables, self.variables)
+
+  def test_a_file_tells_whose_it_is(self):
+    with tempfile.TemporaryDirectory() as folder:
+      path = pathlib.Path(folder) / "latest_net_G.npz"
+      np.savez(path, **self.weights)
+      network, variables = published.load(path, crop_size=64)
+      self.assertEqual(network, self.network)
+      chex.assert_trees_all_equal(variables, self.variables)
+      for key, missing in {
+        "fc_mu.weight": "layer1.0",
+        "discriminator_0.model0.0.bias": "1 scales of 0 layers",
+        "model.1.0.weight": "no residual blocks",
+      }.items():
+        np.savez(path, **{key: np.zeros((2, 2))})
+        with self.assertRaisesRegex(UserError, f"latest_net_G.npz: .*{missing}"):
+          published.load(path)
 
   def test_latent_start_is_theirs(self):
     _, variables = published.generator(self.weights, crop_size=64)

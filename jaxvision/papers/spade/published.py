@@ -204,16 +204,18 @@ def encoder(weights: Weights, source: str = "weights") -> Converted:
   converter = _Converter(weights, source)
   layers = _count(converter, r"layer(\d+)\.0\.weight", first=1)
   spectral = converter.has("layer1.0.weight_orig")
+  first = converter.take("layer1.0.weight_orig" if spectral else "layer1.0.weight")
   for layer in range(layers):
     converter.convolution(f"layer{layer + 1}.0", f"layer_{layer}")
   for theirs, ours in (("fc_mu", "mean"), ("fc_var", "log_variance")):
     weight = converter.take(f"{theirs}.weight")
+    if weight.ndim != 2 or weight.shape[1] % 16:
+      raise UserError(f"{source}: {theirs} sees no maps of 4 x 4: {weight.shape}")
     latent, inputs = weight.shape
     weight = weight.reshape(latent, inputs // 16, 4, 4).transpose(2, 3, 1, 0)
     converter.put("params", f"{ours}/kernel", weight.reshape(inputs, latent))
     converter.put("params", f"{ours}/bias", converter.take(f"{theirs}.bias"))
-  name = "layer1.0.weight_orig" if spectral else "layer1.0.weight"
-  network = StyleEncoder(len(converter.take(name)), 4 * 2**layers, latent, spectral)
+  network = StyleEncoder(len(first), 4 * 2**layers, latent, spectral)
   return network, converter.finish()
 
 
