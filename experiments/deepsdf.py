@@ -28,7 +28,6 @@ from jaxvision.errors import UserError
 from jaxvision.papers.deepsdf import (
   atlasnet,
   claims,
-  completion,
   data,
   dataset,
   decoder,
@@ -38,8 +37,8 @@ from jaxvision.papers.deepsdf import (
   meshing,
   prediction,
   preprocessing,
-  raycasting,
   reconstruction,
+  studies,
   training,
 )
 from jaxvision.train import Stage, fit, launcher, restore
@@ -426,13 +425,21 @@ def evaluate(config: Config, run) -> None:
     )
     agreement = np.abs(np.sum(normals * known.normals[some, :1000], axis=-1))
     cosines.append(float(np.mean(agreement)))
-    misfits = interpolate(config, model, params["decoder"], codes["full"], test)
+    misfits = studies.interpolate(
+      model,
+      params["decoder"],
+      codes["full"],
+      test,
+      pairs=config.pairs,
+      resolution=config.resolution,
+      points=config.surface_points,
+    )
     between += misfits[0]
     averaged += misfits[1]
     if shown is None:
       shown = params["decoder"], codes, found
 
-  keep_reconstruction_figures(config, run, test, *shown)
+  keep_figures(config, run, test, *shown)
   measured = {
     name: [
       evaluation.measure((s.points, s.normals), (points, normals))
@@ -467,27 +474,25 @@ def fold(config: Config, run, seed: int, test: data.ShapeSet):
   return [reconstruction.sample(one, faces, count) for one in vertices]
 
 
-def interpolate(config: Config, model, params, codes, test: data.ShapeSet):
-  """Returns distances of midpoints of codes, and of grids, to their families (C4)."""
-  between, averaged = [], []
-  for first, second in reconstruction.family_pairs(test, config.pairs):
-    middle = data.midpoint(test.shape(first), test.shape(second))
-    (by_code,) = reconstruction.surfaces(
-      model,
-      params,
-      (codes[first] + codes[second])[None] / 2,
-      config.resolution,
-      config.surface_points,
-    )
-    grid = reconstruction.average_grid(
-      test.shape(first), test.shape(second), config.resolution
-    )
-    by_grid = reconstruction.sample(*meshing.surface(grid), config.surface_points)
-    for surface, misfits in ((by_code, between), (by_grid, averaged)):
-      misfits.append(
-        reconstruction.family_misfit(surface, middle, config.surface_points)
-      )
-  return between, averaged
+def keep_figures(config: Config, run, test: data.ShapeSet, params, codes, found):
+  """Keeps the pictures of one decoder's reconstructions."""
+  studies.keep_reconstructions(run, test, found)
+  if not config.pairs:
+    return
+  model, fit_codes = network(config), fitter(config, network(config))
+  studies.keep_view_completion(
+    run,
+    test,
+    lambda observed: fit_codes(params, observed, jax.random.key(3)).codes,
+    lambda some: reconstruction.surfaces(
+      model, params, some, config.resolution, config.surface_points
+    ),
+    offset=config.offset,
+    seed=config.seed,
+  )
+  picked = studies.two_of_each_family(test)
+  ends = codes["full"][picked[0]], codes["full"][picked[-1]]
+  studies.keep_interpolation(run, model, params, ends, config.resolution)
 
 
 def evaluate_single(config: Config, run) -> None:
@@ -505,116 +510,11 @@ def evaluate_single(config: Config, run) -> None:
   run.figure(
     "single_shape",
     figures.rows_figure(
-      figures.both_sides([mesh_of(mesh)], "mesh", up=up, size=250)
+      figures.both_sides([(mesh.vertices, mesh.faces)], "mesh", up=up, size=250)
       | figures.both_sides([found], "its network", up=up, size=250)
     ),
     f"One network of one shape: {name}.",
   )
-
-
-def mesh_of(mesh: meshes.Mesh) -> tuple[np.ndarray, np.ndarray]:
-  return mesh.vertices, mesh.faces
-
-
-def keep_reconstruction_figures(
-  config: Config, run, test: data.ShapeSet, params, codes, found
-) -> None:
-  """Keeps pictures of the first two shapes of each family."""
-  picked = [
-    int(index)
-    for family in range(3)
-    for index in np.flatnonzero(test.shapes.family == family)[:2]
-  ]
-  truth = [shape_families.mesh(test.shape(index), 97) for index in picked]
-
-  def of(name):
-    return [found[name][index] for index in picked]
-
-  rows = figures.both_sides(truth, "truth") | figures.both_sides(of("full"), "ours")
-  if "folded" in found:
-    rows |= figures.both_sides(of("folded"), "AtlasNet-\nSphere")
-  run.figure("reconstructions", figures.rows_figure(rows), "Held-out shapes.")
-  clouds = [test.points[i][test.points[i][:, 2] > 0][:1500] for i in picked]
-  rows = {
-    "seen: z > 0": [figures.draw(c, colors=figures.CLOUD) for c in clouds],
-    **figures.both_sides(of("half"), "completed"),
-    "truth": [figures.draw(*mesh) for mesh in truth],
-  }
-  if any(len(mesh.faces) for mesh in of("untrained")):
-    rows["untrained\ndecoder"] = [figures.draw(*mesh[:2]) for mesh in of("untrained")]
-  caption = "Completion from the samples of half of each shape, near its surface."
-  run.figure("completion", figures.rows_figure(rows), caption)
-
-  if config.pairs:
-    keep_view_completion(config, run, params, test, picked[::2])
-    keep_interpolation(config, run, params, codes["full"], picked[0], picked[-1])
-
-
-def keep_interpolation(config: Config, run, params, codes, first, last) -> None:
-  """Keeps a figure of what lies between two codes, as meshes and sphere-traced."""
-  model = network(config)
-  shares = np.linspace(0, 1, 7)
-  path = [(1 - share) * codes[first] + share * codes[last] for share in shares]
-  walk = reconstruction.surfaces(model, params, path, config.resolution, 1)
-  axes = figures.mesh_pictures.camera(*figures.VIEWS[0])[:, (2, 0, 1)]
-  size = 150
-  trace = jax.jit(
-    lambda code, origins, directions: raycasting.shade(
-      raycasting.trace(model, params, code, origins, directions), axes, size
-    )
-  )
-  rays = raycasting.rays(axes.astype(np.float32), size)
-  run.figure(
-    "interpolation",
-    figures.rows_figure(
-      {
-        "meshes": [figures.draw(*mesh[:2]) for mesh in walk],
-        "sphere\ntracing": [np.asarray(trace(code, *rays)) for code in path],
-      },
-      [f"t = {share:.2f}" for share in shares],
-    ),
-    "Between the codes of two shapes: marching cubes, and sphere tracing of the field.",
-  )
-
-
-def keep_view_completion(config: Config, run, params, test, picked) -> None:
-  """Keeps a figure of completions from one depth map each (M11)."""
-  model = network(config)
-  pos, neg, clouds = [], [], []
-  rng = np.random.default_rng(config.seed)
-  for index in picked:
-    mesh = shape_families.mesh(test.shape(index), 97)
-    view = completion.depth_view(*mesh, azimuth=0.6, elevation=0.45, size=64)
-    outside, inside = completion.observe_surface(
-      view.points, view.normals, offset=config.offset
-    )
-    free = completion.free_space(
-      rng, view.points, view.toward, len(view.points) // 2, offset=config.offset
-    )
-    pos.append(np.concatenate([outside, free]))
-    neg.append(inside)
-    clouds.append(view.points)
-  observed = inference.observe(pos, neg)
-  codes = fitter(config, model)(params, observed, jax.random.key(3)).codes
-  found = reconstruction.surfaces(
-    model, params, codes, config.resolution, config.surface_points
-  )
-  distances = reconstruction.chamfers(found, test.points[list(picked)])
-  run.result(
-    "completion from one depth map: mean CD × 10³",
-    1e3 * float(np.mean(distances)),
-    note="one shape of each family",
-  )
-  rows = {
-    "depth map's\npoints": [figures.draw(c, colors=figures.CLOUD) for c in clouds],
-    **figures.both_sides(found, "completed"),
-    "truth, behind": [
-      figures.draw(*shape_families.mesh(test.shape(index), 97), view=1)
-      for index in picked
-    ],
-  }
-  caption = "Completion from one depth map each, with what is seen to be empty."
-  run.figure("depth_maps", figures.rows_figure(rows), caption)
 
 
 def evaluate_shapenet(config: Config, run) -> None:
