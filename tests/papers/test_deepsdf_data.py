@@ -394,6 +394,8 @@ class PredictionTest(parameterized.TestCase):
     meshes.write_mesh(path, meshes.Mesh(points, np.zeros((0, 3), np.int32)))
     with self.assertRaisesRegex(UserError, f"cloud.ply: .*{message}"):
       prediction.read(path, samples=10)
+    with self.assertRaisesRegex(UserError, "3 coordinates, not 2"):
+      prediction.read(path, samples=10, viewpoint=(0.0, 1.0))
 
   def test_a_mesh_is_written_in_its_own_frame(self):
     meshes.write_mesh(self.folder / "ball.obj", meshes.Mesh(VERTICES, FACES))

@@ -55,8 +55,10 @@ def read(
 
   Raises:
     UserError: naming the file: missing, damaged, empty, not finite, or a cloud that is
-      not normalised.
+      not normalised; or the viewpoint is none.
   """
+  if len(viewpoint) not in (0, 3):
+    raise UserError(f"a viewpoint has 3 coordinates, not {len(viewpoint)}")
   path = epath.Path(path)
   mesh = meshes.read_mesh(path)
   try:
