@@ -4,6 +4,7 @@ import json
 import pathlib
 import tempfile
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
@@ -11,7 +12,14 @@ from etils import epath
 
 from jaxvision.data import clouds, meshes, modelnet, ply, shapenet_part
 from jaxvision.errors import UserError
-from jaxvision.papers.rscnn import data, figures, prediction, real_meshes, shapes
+from jaxvision.papers.rscnn import (
+  data,
+  evaluation,
+  figures,
+  prediction,
+  real_meshes,
+  shapes,
+)
 from jaxvision.papers.rscnn.training import Model
 
 
@@ -239,6 +247,25 @@ class PredictTest(absltest.TestCase):
     np.testing.assert_array_equal(written["part"], 1)
     np.testing.assert_allclose(written["nz"], 1, atol=1e-6)
     self.assertTrue((root / entry["picture"]).exists())
+
+  def test_ious_leave_out_what_fills_a_batch_up(self):
+    drawn = shapes.draw_set(shapes.WITH_PARTS, 1, 30, seed=0)
+    batch = {name: values[:3] for name, values in drawn.items()}
+    batch["weight"] = np.float32([1, 1, 0])
+    # Everything is a mug's body or a table's top.
+    logits = jnp.array([9.0, 0, 9, 0, 9, 0, 0])
+    model = Model(FakeNetwork(logits), "parts", 3)
+    measure = evaluation.Evaluator(model, 30, farthest=False)
+    numbers = shapes.part_numbers(shapes.WITH_PARTS)
+    for votes in (1, 3):
+      ious, right = measure.part_ious(
+        {}, [batch], numbers, key=jax.random.key(0), votes=votes
+      )
+      self.assertEqual(list(map(len, ious.values())), [1, 1, 0])
+      first = [numbers[name][0] for name in ("mug", "table")]
+      shares = [np.mean(batch["parts"][i] == part) for i, part in enumerate(first)]
+      self.assertAlmostEqual(right, np.mean(shares), places=5)
+      self.assertAlmostEqual(ious["mug"][0], shares[0] / 2, places=5)
 
   def test_colours(self):
     colors = figures.normal_colors(np.eye(3))
