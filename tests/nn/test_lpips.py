@@ -1,5 +1,7 @@
 """LPIPS on a small VGG, and the reader of its heads."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,25 +21,30 @@ class LpipsTest(absltest.TestCase):
     rng = np.random.default_rng(0)
     a, b = jnp.asarray(rng.uniform(-1, 1, (2, 3, 8, 8, 3)), jnp.float32)
     network = VGG(0, STAGES, pool_last=False)
-    variables = network.init(jax.random.key(0), a)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), a)
+    variables = jax.tree.map(
+      lambda leaf: jnp.asarray(0.5 * rng.normal(size=leaf.shape), jnp.float32), shapes
+    )
     weights = [jnp.asarray(rng.uniform(0, 1, n), jnp.float32) for n in (4, 6)]
-    found = lpips(variables, weights, a, b, stages=STAGES)
+    measure = jax.jit(functools.partial(lpips, stages=STAGES))
+    found = measure(variables, weights, a, b)
 
     def first_map(x):
       x = (x - np.array(SHIFT)) / np.array(SCALE)
-      kernel = variables["params"]["conv1_1"]["kernel"]
-      x = jnp.maximum(convolution.conv(jnp.asarray(x, jnp.float32), kernel), 0)
+      layer = variables["params"]["conv1_1"]
+      x = convolution.conv(jnp.asarray(x, jnp.float32), layer["kernel"])
+      x = jnp.maximum(x + layer["bias"], 0)
       return np.asarray(x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-10))
 
     without_second = [weights[0], jnp.zeros(6)]
     squares = (first_map(a) - first_map(b)) ** 2 @ np.asarray(weights[0])
     np.testing.assert_allclose(
-      lpips(variables, without_second, a, b, stages=STAGES),
+      measure(variables, without_second, a, b),
       squares.mean(axis=(1, 2)),
       rtol=1e-4,
     )
     self.assertTrue((found > squares.mean(axis=(1, 2))).all())
-    np.testing.assert_array_equal(lpips(variables, weights, a, a, stages=STAGES), 0.0)
+    np.testing.assert_allclose(measure(variables, weights, a, a), 0.0, atol=1e-12)
 
   def test_published_heads(self):
     weights = {

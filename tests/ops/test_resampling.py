@@ -91,6 +91,7 @@ class ResamplingTest(chex.TestCase):
 
   @parameterized.parameters(
     (lambda: resampling.downsample_box(jnp.zeros((1, 3, 4, 1))), "3 x 4"),
+    (lambda: resampling.blur(jnp.zeros((1, 3, 4, 1)), (1, 1)), "2 taps"),
     (
       lambda: resampling.downsample_conv(
         jnp.zeros((1, 4, 3, 1)), jnp.ones((3, 3, 1, 1))

@@ -56,19 +56,26 @@ class LossesTest(chex.TestCase):
 
     images = jnp.ones((3, 4, 4, 2))
     square = jnp.sum(weight**2)
-    np.testing.assert_allclose(
-      losses.simple_penalty(score, images), 5 * slopes**2 * square, rtol=1e-5
-    )
     mixing = jnp.asarray([0.0, 0.5, 1.0])
+
+    @jax.jit
+    def both(images):
+      return (
+        losses.simple_penalty(score, images),
+        losses.distance_penalty(score, images, -images, mixing, target=2.0),
+      )
+
+    simple, distance = both(images)
+    np.testing.assert_allclose(simple, 5 * slopes**2 * square, rtol=1e-5)
     np.testing.assert_allclose(
-      losses.distance_penalty(score, images, -images, mixing, target=2.0),
-      2.5 * (slopes * jnp.sqrt(square) - 2) ** 2,
-      rtol=1e-5,
+      distance, 2.5 * (slopes * np.sqrt(square) - 2) ** 2, rtol=1e-5
     )
     # A score without a slope gives no NaN to the weights that it is made of.
-    gradient = jax.grad(
-      lambda s: jnp.sum(
-        losses.distance_penalty(lambda x: s * x[:, 0, 0, 0], images, images, mixing)
+    gradient = jax.jit(
+      jax.grad(
+        lambda s: jnp.sum(
+          losses.distance_penalty(lambda x: s * x[:, 0, 0, 0], images, images, mixing)
+        )
       )
     )(0.0)
     self.assertEqual(gradient, 0.0)
@@ -94,11 +101,16 @@ class LossesTest(chex.TestCase):
       return score(resampling.downsample_box(images, 4))
 
     images = jnp.asarray([[[[0.1], [0.5]], [[-0.3], [0.2]]]])
-    np.testing.assert_allclose(
-      losses.simple_penalty(score, images, level=2),
-      losses.simple_penalty(score_full, resampling.upsample_nearest(images, 4)),
-      rtol=1e-5,
-    )
+
+    @jax.jit
+    def both(images):
+      full = resampling.upsample_nearest(images, 4)
+      return (
+        losses.simple_penalty(score, images, level=2),
+        losses.simple_penalty(score_full, full),
+      )
+
+    np.testing.assert_allclose(*both(images), rtol=1e-5)
 
   def test_unknown_kinds(self):
     with self.assertRaisesRegex(ValueError, "'lsgan' is none of nonsaturating"):
@@ -125,6 +137,8 @@ class GrowingTest(parameterized.TestCase):
     self.assertEqual(schedule.at(0).batch, 8)
     schedule = growing.Schedule(resolution=32, initial=8, stable=1, fade=0)
     self.assertEqual([schedule.lod(i) for i in (0, 999, 1000, 5000)], [2, 2, 1, 0])
+    never = growing.Schedule(resolution=32, initial=8, stable=0, fade=0)
+    self.assertEqual(never.lod(1e6), 2)
 
   def test_reals_are_mirrored_at_random_and_faded(self):
     images = np.zeros((400, 2, 2, 1), np.uint8)
@@ -147,28 +161,43 @@ class GrowingTest(parameterized.TestCase):
 
 
 class PathLengthTest(parameterized.TestCase):
-  @parameterized.parameters("full", "end")
-  def test_paths_in_both_spaces(self, sampling):
-    def double(z):
-      return 2 * z
-
+  def test_paths_in_both_spaces(self):
     key, shape, step = jax.random.key(0), (50, 6), 1e-2
-    options = {"sampling": sampling, "epsilon": step}
-    a, b = path_length.endpoints(key, double, shape, space="w", **options)
-    z0, z1 = jax.random.normal(jax.random.split(key)[0], (2, *shape))
-    np.testing.assert_allclose(b - a, 2 * step * (z1 - z0), atol=1e-5)
-    on_first = np.allclose(a, 2 * z0, atol=1e-5)
-    self.assertEqual(on_first, sampling == "end")
-    a, b = path_length.endpoints(key, double, shape, space="z", **options)
-    np.testing.assert_allclose(jnp.linalg.norm(a, axis=-1), 2.0, rtol=1e-5)
-    turned = jnp.arccos(jnp.clip(jnp.sum(a * b, axis=-1) / 4, -1, 1))
-    cosine = jnp.sum(z0 * z1, -1) / jnp.linalg.norm(z0, axis=-1)
-    between = jnp.arccos(cosine / jnp.linalg.norm(z1, axis=-1))
-    np.testing.assert_allclose(turned, step * between, rtol=0.1)
+
+    @jax.jit
+    def all_paths(key):
+      return {
+        (space, sampling): path_length.endpoints(
+          key, lambda z: 2 * z, shape, space=space, sampling=sampling, epsilon=step
+        )
+        for space in ("w", "z")
+        for sampling in ("full", "end")
+      }
+
+    paths = jax.tree.map(np.asarray, all_paths(key))
+    z0, z1 = np.asarray(jax.random.normal(jax.random.split(key)[0], (2, *shape)))
+
+    def angle(a, b):
+      lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+      return np.arccos(np.sum(a * b, axis=-1, dtype=float) / lengths)
+
+    for (space, sampling), (a, b) in paths.items():
+      start = 2 * z0
+      if space == "w":
+        np.testing.assert_allclose(b - a, 2 * step * (z1 - z0), atol=1e-5)
+      else:
+        start = start / np.linalg.norm(z0, axis=-1, keepdims=True)
+        np.testing.assert_allclose(np.linalg.norm(a, axis=-1), 2.0, rtol=1e-5)
+        np.testing.assert_allclose(angle(a, b), step * angle(z0, z1), rtol=0.1)
+      self.assertEqual(np.allclose(a, start, atol=1e-5), sampling == "end")
 
   def test_lengths_of_a_network_do_not_depend_on_the_step(self):
     network = stylegan.generator("style-1", 4, base=16, largest=4, latent=8)
-    variables = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, 8)))
+    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8)))
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(
+      lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes
+    )
 
     def squares(a, b):
       return jnp.mean(jnp.square(a - b), axis=(1, 2, 3))

@@ -4,10 +4,13 @@ Source: Section 4.2; the authors' linear_separability.py.
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.ops import linear_svm
+
+_fit = jax.jit(linear_svm.fit)
 
 
 def most_confident(logits: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,9 +68,8 @@ def attribute_entropy(latents: np.ndarray, labels: np.ndarray) -> float:
   latents = jnp.asarray(latents, jnp.float32)
   labels = np.asarray(labels, bool)
   chex.assert_rank([latents, labels], [2, 1])
-  predicted = np.asarray(
-    linear_svm.decide(latents, *linear_svm.fit(latents, jnp.asarray(labels)))
-  )
+  plane = _fit(latents, jnp.asarray(labels))
+  predicted = np.asarray(linear_svm.decide(latents, *plane))
   joint = np.zeros((2, 2))
   np.add.at(joint, (predicted.astype(int), labels.astype(int)), 1)
   return conditional_entropy(joint)
