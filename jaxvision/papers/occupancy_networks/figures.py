@@ -14,7 +14,7 @@ def draw(vertices: np.ndarray, faces: np.ndarray | None = None) -> np.ndarray:
   """Returns a mesh or cloud of the unit cube from two sides, [2 H, H, 3]."""
   views = [
     draw_mesh(
-      vertices, faces, size=_PIXELS, azimuth=azimuth, elevation=0.35, extent=0.64
+      vertices, faces, size=_PIXELS, azimuth=azimuth, elevation=0.35, extent=0.7
     )
     for azimuth in _SIDES
   ]
