@@ -1,5 +1,7 @@
 """Parity adapters of rscnn: the authors' names and layout (channels first)."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,11 +81,10 @@ def abstraction(parameters, scales, first, **options):
 def abstract(parameters, inputs, scales):
   features = inputs.get("features")
   model, variables = abstraction(parameters, scales, features is None)
-  xyz, found, _ = model.apply(
+  xyz, found, _ = jax.jit(functools.partial(model.apply, train=False))(
     variables,
     jnp.asarray(inputs["xyz"]),
     None if features is None else channels_last(features),
-    train=False,
   )
   return {"new_xyz": xyz, "new_features": channels_last(found)}
 
@@ -127,9 +128,8 @@ def fp_module(parameters, inputs):
 
 def classifier(parameters, inputs):
   network, variables = published.convert(parameters)
-  logits, state = network.apply(
-    variables, jnp.asarray(inputs["points"]), mutable="intermediates"
-  )
+  apply = jax.jit(functools.partial(network.apply, mutable="intermediates"))
+  logits, state = apply(variables, jnp.asarray(inputs["points"]))
   seen = {name: found[0] for name, found in state["intermediates"].items()}
   return {
     "logits": logits,
@@ -141,12 +141,9 @@ def classifier(parameters, inputs):
 
 def segmenter(parameters, inputs):
   network, variables = published.convert(parameters)
-  logits, state = network.apply(
-    variables,
-    jnp.asarray(inputs["points"]),
-    jnp.asarray(inputs["category"]),
-    mutable="intermediates",
-  )
+  apply = jax.jit(functools.partial(network.apply, mutable="intermediates"))
+  points, category = jnp.asarray(inputs["points"]), jnp.asarray(inputs["category"])
+  logits, state = apply(variables, points, category)
   seen = {name: found[0] for name, found in state["intermediates"].items()}
   return {
     "logits": logits,
@@ -169,7 +166,7 @@ def sa_first_train_grad(parameters, inputs):
     return jnp.sum(found * inputs["weight_out"]), (found, state["batch_stats"])
 
   params = jax.tree.map(jnp.asarray, variables["params"])
-  grad, (found, after) = jax.grad(total, has_aux=True)(params)
+  grad, (found, after) = jax.jit(jax.grad(total, has_aux=True))(params)
   prefix = "mlps.0.RSConvLayer0.RS_Conv."
   grad, after = grad["conv"], after["conv"]
 
