@@ -10,7 +10,6 @@ from jaxvision.nn.vgg_features import vgg_features
 from jaxvision.ops import label_maps
 from jaxvision.papers.spade import losses, published, semantics, training
 from jaxvision.papers.spade.discriminator import Judgement
-from jaxvision.train import jit_once
 
 # What the authors' call of the case says and its tensors do not, unless they show more.
 LABELS = 5
@@ -27,13 +26,13 @@ def channels_first(x):
 def spade_layer(parameters, inputs):
   layer, variables = published.spade(parameters)
   x, seg = channels_last(inputs["x"]), channels_last(inputs["seg"])
-  return {"out": channels_first(jit_once(layer.apply)(variables, x, seg))}
+  return {"out": channels_first(jax.jit(layer.apply)(variables, x, seg))}
 
 
 def residual_block(parameters, inputs):
   block, variables = published.residual_block(parameters)
   x, seg = channels_last(inputs["x"]), channels_last(inputs["seg"])
-  return {"out": channels_first(jit_once(block.apply)(variables, x, seg))}
+  return {"out": channels_first(jax.jit(block.apply)(variables, x, seg))}
 
 
 def generator_for(parameters, labels):
@@ -48,13 +47,13 @@ def generator(parameters, inputs):
   channels = parameters["up_0.norm_0.mlp_shared.0.weight"].shape[1]
   maps = label_maps.one_hot(labels, channels)
   latent = inputs.get("z")
-  return {"image": channels_first(jit_once(network.apply)(variables, maps, latent))}
+  return {"image": channels_first(jax.jit(network.apply)(variables, maps, latent))}
 
 
 def discriminator(parameters, inputs):
   network, variables = published.discriminator(parameters)
   x = channels_last(inputs["x"])
-  judgements = jit_once(network.apply)(variables, x[..., :-3], x[..., -3:])
+  judgements = jax.jit(network.apply)(variables, x[..., :-3], x[..., -3:])
   return {
     f"d{scale}_f{layer}": channels_first(features)
     for scale, judgement in enumerate(judgements)
@@ -65,14 +64,14 @@ def discriminator(parameters, inputs):
 def encoder(parameters, inputs):
   network, variables = published.encoder(parameters)
   image = channels_last(inputs["image"])
-  mean, log_variance = jit_once(network.apply)(variables, image)
+  mean, log_variance = jax.jit(network.apply)(variables, image)
   return {"mu": mean, "logvar": log_variance}
 
 
 def pix2pixhd(parameters, inputs):
   network, variables = published.pix2pixhd(parameters)
   seg = channels_last(inputs["seg"])
-  return {"image": channels_first(jit_once(network.apply)(variables, seg))}
+  return {"image": channels_first(jax.jit(network.apply)(variables, seg))}
 
 
 def gan_losses(parameters, inputs):
@@ -108,11 +107,11 @@ def preprocess_input(parameters, inputs):
 def vgg_loss(parameters, inputs):
   vgg = published.vgg19(parameters)
   fake, real = channels_last(inputs["fake"]), channels_last(inputs["real"])
-  loss, gradient = jit_once(jax.value_and_grad(losses.perceptual_loss, argnums=1))(
+  loss, gradient = jax.jit(jax.value_and_grad(losses.perceptual_loss, argnums=1))(
     vgg, fake, real
   )
   layers = tuple(losses.PERCEPTUAL_LAYERS)
-  features = jit_once(lambda x: vgg_features(vgg, x, layers))(fake)
+  features = jax.jit(lambda x: vgg_features(vgg, x, layers))(fake)
   return {
     "loss": loss,
     "grad_fake": channels_first(gradient),
@@ -149,7 +148,7 @@ def full_losses(parameters, inputs):
   arguments = (networks, training.Objective())
   key = jax.random.key(0)
 
-  @jit_once
+  @jax.jit
   def run(params):
     fake = training.generate(
       networks, params["generator"], variables, training.encode(networks, batch), key
