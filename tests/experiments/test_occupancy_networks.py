@@ -20,7 +20,8 @@ launch = functools.partial(launching.launch, "occupancy_networks")
 class ExperimentTest(absltest.TestCase):
   def test_smoke_trains_evaluates_and_predicts(self):
     workdir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-    done = launch("--preset=smoke", f"--workdir={workdir}")
+    flags = "--preset=smoke", "--config.threshold=0.001", f"--workdir={workdir}"
+    done = launch(*flags)
     self.assertEqual(done.returncode, 0, done.stderr)
     results = json.loads((workdir / "results.json").read_text())
     names = [picture["name"] for picture in results["pictures"]]
@@ -41,7 +42,7 @@ class ExperimentTest(absltest.TestCase):
 
     cloud = workdir / "cloud.npy"
     np.save(cloud, 3 + 2 * np.random.default_rng(0).normal(size=(500, 3)))
-    done = launch(*predict, f"--inputs={cloud}", "--config.threshold=0.001")
+    done = launch(*predict, f"--inputs={cloud}")
     self.assertEqual(done.returncode, 0, done.stderr)
     (row,) = json.loads((workdir / "predictions" / "predictions.json").read_text())
     mesh = meshes.read_mesh(workdir / "predictions" / row["mesh"])
