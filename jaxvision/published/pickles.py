@@ -8,6 +8,7 @@ copyreg's extension registry.
 Text of Python 2 (`str`) is read as latin-1, so that the bytes of an array survive.
 """
 
+import abc
 import codecs
 import dataclasses
 import pickle
@@ -24,14 +25,15 @@ class Global:
   build: Callable[..., Any]
 
 
-class Unresolved:
+class Unresolved(abc.ABC):
   """Something whose value is known only when the whole file has been read."""
 
   def set_state(self, state: Any):
     raise ValueError(f"sets the state of a {type(self).__name__}")
 
+  @abc.abstractmethod
   def value(self) -> Any:
-    raise NotImplementedError
+    """Returns what it stands for."""
 
 
 class Record(dict):

@@ -5,6 +5,7 @@ has them, "instances", all as stored: `preprocessing.prepare` makes them of one 
 label that is no class of the data set names its file when the set is built.
 """
 
+import abc
 import functools
 from collections.abc import Iterator
 from typing import ClassVar
@@ -52,9 +53,9 @@ class LabelledImages(builder.Builder):
           raise UserError(f"{path}: no such file, but there is {paths['image']}")
       yield paths["image"].stem, paths
 
+  @abc.abstractmethod
   def _paths(self, root: epath.Path, split: str) -> Iterator[Paths]:
     """Yields the files of each example, in the order of their names."""
-    raise NotImplementedError
 
 
 class CocoStuff(LabelledImages):
