@@ -1,4 +1,4 @@
-"""Checkpoints with torchvision's names into `nn.vgg` and `nn.resnet`.
+"""Checkpoints with torchvision's names into `nn.vgg`, `nn.resnet`, `nn.inception`.
 
 Shapes come from the network, so that a checkpoint of another one is refused.
 """
@@ -33,6 +33,19 @@ def resnet(weights: Mapping[str, np.ndarray], shapes: Any) -> dict[str, Any]:
   """
   reader = Reader(_without_prefix(weights), "the ResNet checkpoint")
   variables = _convert(shapes, lambda path: ".".join(map(_resnet_name, path)), reader)
+  reader.finish(_IGNORED)
+  return variables
+
+
+def inception(weights: Mapping[str, np.ndarray], shapes: Any) -> dict[str, Any]:
+  """Returns the variables of an Inception-v3; arguments as `resnet`.
+
+  Names are `Conv2d_1a_3x3.conv.weight`, `Mixed_5b.branch1x1.bn.running_mean`,
+  `AuxLogits.fc.bias`, `fc.weight`, ...: torchvision's, and those of the port of FID's
+  network to PyTorch (pt_inception-2015-12-05), which has no `AuxLogits`.
+  """
+  reader = Reader(_without_prefix(weights), "the Inception checkpoint")
+  variables = _convert(shapes, ".".join, reader)
   reader.finish(_IGNORED)
   return variables
 

@@ -1,5 +1,6 @@
 """Tests of the distances between sets of features."""
 
+import jax
 import numpy as np
 import scipy.linalg
 from absl.testing import absltest, parameterized
@@ -54,6 +55,24 @@ class FrechetTest(parameterized.TestCase):
     np.testing.assert_allclose(merged.covariance, whole.covariance, atol=1e-9)
 
   @settings(max_examples=25, deadline=None)
+  @given(st.lists(st.integers(1, 19), max_size=5), st.booleans())
+  def test_batches_of_any_size_are_accumulated(self, cuts, far):
+    # Far from the origin, float32 sums of squares would keep no digit of the spread.
+    features = draw(8, 20) + 1e6 * far
+    batches = np.split(features, sorted(set(cuts)))
+    found = frechet.statistics_of_batches(iter(batches))
+    self.assertEqual(found.count, 20)
+    np.testing.assert_allclose(found.mean, features.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.covariance, np.cov(features.T), atol=1e-7)
+
+  def test_features_that_never_change(self):
+    constant = frechet.statistics(np.full((4, 3), 2.0))
+    a = frechet.statistics(draw(9, 30, 3))
+    expected = np.sum((a.mean - 2) ** 2) + np.trace(a.covariance)
+    self.assertAlmostEqual(frechet.frechet_distance(a, constant), expected, places=9)
+    self.assertEqual(frechet.frechet_distance(constant, constant), 0.0)
+
+  @settings(max_examples=25, deadline=None)
   @given(st.integers(0, 2**16))
   def test_is_a_symmetric_distance(self, seed):
     a, b = (frechet.statistics(draw(seed + i, 12)) for i in (0, 1))
@@ -84,6 +103,27 @@ class KernelTest(parameterized.TestCase):
     self.assertLess(abs(frechet.kernel_distance(a, b)), 0.1)
     self.assertGreater(frechet.kernel_distance(a, b + 1), 1.0)
 
+  def test_subsets_estimate_the_same_number(self):
+    rng = np.random.default_rng(7)
+    a, b = rng.normal(size=(60, 4)), rng.normal(size=(50, 4)) + 0.7
+
+    def over_subsets(seed, **options):
+      key = jax.random.key(seed)
+      return frechet.kernel_distance_of_subsets(a, b, key, **options)
+
+    mean, deviation = over_subsets(0, subsets=40, size=20)
+    whole = frechet.kernel_distance(a, b)
+    self.assertGreater(deviation, 0.0)
+    self.assertLess(abs(mean - whole), 4 * deviation / 40**0.5)
+    self.assertEqual((mean, deviation), over_subsets(0, subsets=40, size=20))
+    self.assertNotEqual(mean, over_subsets(1, subsets=40, size=20)[0])
+    # Drawn without replacement: subsets of all are the whole, in another order.
+    mean, deviation = frechet.kernel_distance_of_subsets(
+      a[:50], b, jax.random.key(0), subsets=3
+    )
+    self.assertAlmostEqual(mean, frechet.kernel_distance(a[:50], b), places=9)
+    self.assertLess(deviation, 1e-9)
+
 
 class BadInputTest(parameterized.TestCase):
   @parameterized.parameters(frechet.statistics, lambda x: frechet.kernel_distance(x, x))
@@ -94,6 +134,17 @@ class BadInputTest(parameterized.TestCase):
       function(np.array([[0.0, np.nan], [1.0, 2.0]]))
     with self.assertRaises(AssertionError):
       function(np.zeros(3))
+
+  def test_no_batches_and_empty_ones_are_said(self):
+    with self.assertRaisesRegex(ValueError, "0 where at least two"):
+      frechet.statistics_of_batches([])
+    with self.assertRaisesRegex(ValueError, "1 where at least two"):
+      frechet.statistics_of_batches([np.zeros((1, 3))])
+    two = np.zeros((2, 3))
+    with self.assertRaisesRegex(ValueError, "subsets: 0"):
+      frechet.kernel_distance_of_subsets(two, two, jax.random.key(0), subsets=0)
+    with self.assertRaisesRegex(ValueError, "0 where at least one"):
+      frechet.statistics_of_batches([np.zeros((0, 3))])
 
   def test_other_channels_are_refused(self):
     a, b = frechet.statistics(draw(7, 9, 3)), frechet.statistics(draw(7, 9, 4))
