@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxvision.nn.batch_norm import batch_norm
 from jaxvision.nn.convolution import Conv
+from jaxvision.ops.pooling import average_pool
 
 HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
@@ -37,7 +38,9 @@ class VGG(nn.Module):
       for CIFAR.
     pooled: side of the map that the dense layers see; 1 averages it away. Other maps
       are averaged to it in cells, as PyTorch's adaptive pooling does.
-    pool_last: whether max-pooling ends the last stage too.
+    pool_last: whether pooling ends the last stage too.
+    average: whether pooling takes means, with TensorFlow's padding "SAME", instead of
+      maxima.
     dropout: rate before each dense layer but the first, with `train`.
 
   Source: Simonyan and Zisserman, ICLR 2015, configurations D and E.
@@ -50,6 +53,7 @@ class VGG(nn.Module):
   pooled: int = 7
   pool_last: bool = True
   dropout: float = 0.5
+  average: bool = False
 
   @nn.compact
   def __call__(self, x: chex.Array, *, train: bool = False) -> chex.Array:
@@ -69,7 +73,7 @@ class VGG(nn.Module):
           x = batch_norm(train=train, name=f"bn{number}_{index}")(x)
         x = nn.relu(x)
       if number < len(self.stages) or self.pool_last:
-        x = halve_by_maximum(x)
+        x = average_pool(x, padding="SAME") if self.average else halve_by_maximum(x)
     if not self.num_classes:
       return x
 

@@ -14,6 +14,8 @@ def vgg_features(
   images: chex.Array,
   layers: Sequence[str],
   stages: Sequence[Sequence[int]] = vgg.VGG19,
+  *,
+  average: bool = False,
 ) -> list[chex.Array]:
   """Returns activations of a VGG behind the ReLU of the named convolutions.
 
@@ -23,6 +25,7 @@ def vgg_features(
     images: [B, H, W, C] in the range that the weights were trained for.
     layers: "conv1_1", "conv2_1", ... in any order.
     stages: channels of the network's convolutions, one sequence a stage.
+    average: whether pooling takes means instead of maxima, see `nn.vgg.VGG`.
 
   Returns:
     One [B, h, w, channels] for each of `layers`.
@@ -39,7 +42,7 @@ def vgg_features(
   last = known[max(known.index(layer) for layer in layers)]
   stage, index = map(int, last.removeprefix("conv").split("_"))
   cut = (*stages[: stage - 1], stages[stage - 1][:index])
-  network = vgg.VGG(num_classes=0, stages=cut, pool_last=False)
+  network = vgg.VGG(num_classes=0, stages=cut, pool_last=False, average=average)
   _, state = network.apply(
     {"params": variables["params"]},
     images,

@@ -46,6 +46,21 @@ def ssim(
   Source: Wang, Bovik, Sheikh, Simoncelli, IEEE Transactions on Image Processing
     13(4), 2004.
   """
+  similarity = ssim_map(a, b, value_range=value_range, window=window)
+  return jnp.mean(similarity, axis=(1, 2, 3))
+
+
+def ssim_map(
+  a: chex.Array, b: chex.Array, *, value_range: float = 1.0, window: int = 7
+) -> chex.Array:
+  """Returns the structural similarity around each pixel and in each channel.
+
+  Arguments as for `ssim`.
+
+  Returns:
+    [B, H - window + 1, W - window + 1, C] in [-1, 1]; the first element belongs to the
+    pixel (window // 2, window // 2).
+  """
   _assert_pairs(a, b)
   if min(a.shape[1:3]) < window:
     raise ValueError(f"images {a.shape} are smaller than the window, {window}")
@@ -64,7 +79,7 @@ def ssim(
   c1, c2 = (0.01 * value_range) ** 2, (0.03 * value_range) ** 2
   luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
   structure = (2 * covariance + c2) / (variance_a + variance_b + c2)
-  return jnp.mean(luminance * structure, axis=(1, 2, 3))
+  return luminance * structure
 
 
 def confusion_matrix(

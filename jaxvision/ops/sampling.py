@@ -9,7 +9,9 @@ import chex
 import jax.numpy as jnp
 
 
-def bilinear(images: chex.Array, points: chex.Array) -> chex.Array:
+def bilinear(
+  images: chex.Array, points: chex.Array, *, outside: str = "border"
+) -> chex.Array:
   """Returns the images at points between pixels, interpolated bilinearly.
 
   Outside the image the border's value goes on, and the gradient by the coordinate that
@@ -19,10 +21,18 @@ def bilinear(images: chex.Array, points: chex.Array) -> chex.Array:
   Args:
     images: [..., H, W, C] float.
     points: [..., *P, 2] float (x, y) in pixels; the leading axes are the images'.
+    outside: "border", or "zero": the image is surrounded by pixels that are 0, so that
+      it fades within a pixel of its border (TensorFlow's `contrib.resampler`; at -1, W
+      or H and beyond, or where a point is not finite, sample and gradients are 0).
 
   Returns:
     [..., *P, C].
+
+  Raises:
+    ValueError: `outside` is neither.
   """
+  if outside not in ("border", "zero"):
+    raise ValueError(f"outside is {outside!r}, not 'border' or 'zero'")
   chex.assert_type([images, points], float)
   chex.assert_axis_dimension(points, -1, 2)
   leading = images.shape[:-3]
@@ -32,6 +42,9 @@ def bilinear(images: chex.Array, points: chex.Array) -> chex.Array:
 
   pixels = jnp.asarray(images).reshape(-1, channels)
   points = points.reshape(-1, *shape, 2)
+  if outside == "zero":
+    samples = _bilinear_zero(pixels, points, height, width)
+    return samples.reshape(*leading, *shape, channels)
   x = jnp.clip(points[..., 0], 0, width - 1)
   y = jnp.clip(points[..., 1], 0, height - 1)
   left, top = jnp.floor(x), jnp.floor(y)
@@ -51,3 +64,28 @@ def bilinear(images: chex.Array, points: chex.Array) -> chex.Array:
   below = (1 - x) * at(bottom, left) + x * at(bottom, right)
   samples = (1 - y) * above + y * below
   return samples.reshape(*leading, *shape, channels)
+
+
+def _bilinear_zero(pixels, points, height, width):
+  """Returns [N, *P, C] samples of pixels [N · H · W, C] that zeros surround."""
+  x, y = points[..., 0], points[..., 1]
+  near = (x > -1) & (y > -1) & (x < width) & (y < height)  # NaN is not
+  x, y = jnp.where(near, x, 0.0), jnp.where(near, y, 0.0)
+  left, top = jnp.floor(x), jnp.floor(y)
+  x, y = x - left, y - top
+  left, top = left.astype(jnp.int32), top.astype(jnp.int32)
+  image = jnp.arange(len(points)).reshape(-1, *[1] * (points.ndim - 2))
+
+  def tap(row, column, weight):
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    row, column = jnp.clip(row, 0, height - 1), jnp.clip(column, 0, width - 1)
+    flat = image * (height * width) + row * width + column
+    weight = jnp.where(near & inside, weight, 0.0)
+    return weight[..., None] * pixels.at[flat].get(mode="promise_in_bounds")
+
+  return (
+    tap(top, left, (1 - x) * (1 - y))
+    + tap(top, left + 1, x * (1 - y))
+    + tap(top + 1, left, (1 - x) * y)
+    + tap(top + 1, left + 1, x * y)
+  )

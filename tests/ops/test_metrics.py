@@ -7,7 +7,7 @@ import numpy as np
 import skimage.metrics
 from absl.testing import absltest, parameterized
 
-from jaxvision.ops.metrics import confusion_matrix, psnr, ssim
+from jaxvision.ops.metrics import confusion_matrix, psnr, ssim, ssim_map
 
 A = jax.random.uniform(jax.random.key(0), (2, 12, 15, 3))
 B = jnp.clip(A + 0.1 * jax.random.normal(jax.random.key(1), A.shape), 0, 1)
@@ -43,6 +43,16 @@ class MetricsTest(chex.TestCase):
 
   def test_ssim_of_equal_images_is_one(self):
     np.testing.assert_allclose(ssim(A, A), [1.0, 1.0], rtol=1e-6)
+
+  def test_ssim_is_the_mean_of_its_map(self):
+    similarity = ssim_map(A, B)
+    shape = (A.shape[0], A.shape[1] - 6, A.shape[2] - 6, A.shape[3])
+    self.assertEqual(similarity.shape, shape)
+    np.testing.assert_allclose(np.mean(similarity, (1, 2, 3)), ssim(A, B), rtol=1e-6)
+    changed = B.at[:, 0, 0].set(1.0)  # reaches the first window only
+    differs = np.any(np.asarray(ssim_map(A, changed) != similarity), axis=(0, 3))
+    self.assertTrue(differs[0, 0])
+    self.assertEqual(differs.sum(), 1)
 
   def test_confusion_matrix_counts(self):
     labels, predictions = jnp.array([0, 0, 1, 2, 2]), jnp.array([0, 1, 1, 0, 2])

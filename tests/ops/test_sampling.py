@@ -80,6 +80,54 @@ class SamplingTest(chex.TestCase):
     with self.assertRaises(AssertionError):
       bilinear(IMAGES, jnp.zeros((3, 4, 2)))
 
+  def test_zero_border_fades_within_a_pixel(self):
+    image = jnp.ones((1, 4, 6, 1))
+    x = jnp.array([-1.5, -1.0, -0.75, -0.25, 0.0, 5.0, 5.25, 5.75, 6.0, 7.0])
+    points = jnp.stack([x, jnp.full_like(x, 2.0)], axis=-1)[None]
+    expected = [0, 0, 0.25, 0.75, 1, 1, 0.75, 0.25, 0, 0]
+    samples = bilinear(image, points, outside="zero")
+    np.testing.assert_allclose(samples[0, :, 0], expected, atol=1e-6)
+    samples = bilinear(jnp.swapaxes(image, 1, 2), points[..., ::-1], outside="zero")
+    np.testing.assert_allclose(samples[0, :, 0], expected, atol=1e-6)
+
+  @settings(max_examples=20, deadline=None)
+  @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**20))
+  def test_zero_border_is_an_image_with_a_rim(self, height, width, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.random((1, height, width, 2), np.float32)
+    points = rng.uniform(-4, 9, (1, 40, 2)).astype(np.float32)
+    rim = np.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    np.testing.assert_allclose(
+      bilinear(image, points, outside="zero"), bilinear(rim, points + 1), atol=1e-6
+    )
+
+  def test_zero_border_gives_nothing_for_what_is_not_finite(self):
+    points = jnp.array([[[jnp.nan, 1.0], [jnp.inf, 1.0], [1.0, -jnp.inf]]] * 2)
+
+    def total(images, points):
+      return jnp.sum(bilinear(images, points, outside="zero"))
+
+    value, gradients = jax.value_and_grad(total, (0, 1))(IMAGES, points)
+    np.testing.assert_array_equal(value, 0.0)
+    for gradient in gradients:
+      np.testing.assert_array_equal(gradient, 0.0)
+
+  def test_zero_border_gradients_agree_with_finite_differences(self):
+    points = jnp.array([[[-0.6, 1.3], [2.2, 4.4], [6.5, -0.3]]] * 2)
+    jax.test_util.check_grads(
+      lambda images, points: bilinear(images, points, outside="zero"),
+      (IMAGES, points),
+      order=1,
+      modes=["rev"],
+      eps=1e-2,
+      rtol=1e-2,
+      atol=1e-2,
+    )
+
+  def test_unknown_border_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "outside"):
+      bilinear(IMAGES, jnp.zeros((2, 1, 2)), outside="wrap")
+
 
 if __name__ == "__main__":
   absltest.main()
