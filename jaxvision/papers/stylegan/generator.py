@@ -82,7 +82,7 @@ class Generator(nn.Module):
     z: chex.Array,
     labels: chex.Array | None = None,
     *,
-    mixing_probability: float = 0.9,
+    mixing_probability: chex.Numeric | None = 0.9,
     decay: float = 0.995,
     level: int = 0,
     fade: chex.Numeric | None = None,
@@ -94,7 +94,8 @@ class Generator(nn.Module):
     Args:
       z: [N, Z], drawn from N(0, 1).
       labels: [N, label_size], where the network has labels.
-      mixing_probability: how often the styles of a batch come from two latents.
+      mixing_probability: how often the styles of a batch come from two latents, may
+        be traced; None for never, without drawing a second latent.
       decay: of the moving average of w.
       level: see `Synthesis`, as the next.
       fade: lod - level.
@@ -102,7 +103,7 @@ class Generator(nn.Module):
     w = self.mapping(z, labels)
     self.average.value = styles.update_average(self.average.value, w, decay=decay)
     w = self.broadcast(w)
-    if mixing_probability > 0:
+    if mixing_probability is not None:
       latent_key, crossover_key = jax.random.split(self.make_rng("mixing"))
       other = jax.random.normal(latent_key, z.shape, z.dtype)
       layers = self.synthesis.num_layers - 2 * level

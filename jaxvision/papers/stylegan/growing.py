@@ -99,6 +99,71 @@ class Phase:
   tick: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Segment:
+  """Consecutive steps whose level, and whether it fades, stay: Adam starts anew.
+
+  Attributes:
+    level: floor of lod.
+    resolution: side of the images.
+    is_fading: whether lod is above the level.
+    batch: images in a batch, over all devices.
+    rate: learning rate.
+    steps: number of steps.
+    first_fade: lod - level in the first steps.
+    fade_change: what it loses each time that the schedule is looked at.
+    images: real images seen before.
+  """
+
+  level: int
+  resolution: int
+  is_fading: bool
+  batch: int
+  rate: float
+  steps: int
+  first_fade: float
+  fade_change: float
+  images: int
+
+
+def segments(schedule: Schedule, total: float, repeats: int = 4) -> list[Segment]:
+  """Returns the segments of a training.
+
+  Args:
+    schedule: of growing.
+    total: real images after which training ends.
+    repeats: steps between two looks at the schedule.
+
+  Raises:
+    ValueError: a batch is empty.
+  """
+  found, images = [], 0
+  while images < total:
+    phase = schedule.at(images)
+    if phase.batch < 1:
+      raise ValueError(f"no image of a batch for each of {schedule.devices} devices")
+    is_fading = phase.fade > 0
+    if found and (found[-1].level, found[-1].is_fading) == (phase.level, is_fading):
+      found[-1] = dataclasses.replace(found[-1], steps=found[-1].steps + repeats)
+    else:
+      change = repeats * phase.batch / (1000 * schedule.fade) if is_fading else 0.0
+      found.append(
+        Segment(
+          level=phase.level,
+          resolution=phase.resolution,
+          is_fading=is_fading,
+          batch=phase.batch,
+          rate=phase.rate,
+          steps=repeats,
+          first_fade=phase.fade,
+          fade_change=change,
+          images=images,
+        )
+      )
+    images += repeats * phase.batch
+  return found
+
+
 def split_lod(lod: float) -> tuple[int, float]:
   """Returns level and fade of a level of detail."""
   level = int(np.floor(lod))

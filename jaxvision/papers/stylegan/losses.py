@@ -75,7 +75,15 @@ def simple_penalty(
 
   Source: Mescheder et al., ICML 2018, Eq. 9 and 10.
   """
-  return 0.5 * gamma * _squared_gradients(score, images, level)
+  return scored_penalty(score, images, gamma=gamma, level=level)[1]
+
+
+def scored_penalty(
+  score: Score, images: chex.Array, *, gamma: float = 10.0, level: int = 0
+) -> tuple[chex.Array, chex.Array]:
+  """Returns scores [N] and `simple_penalty` [N], which share a pass of the network."""
+  scores, squares = _scores_and_squares(score, images, level)
+  return scores, 0.5 * gamma * squares
 
 
 def distance_penalty(
@@ -104,17 +112,21 @@ def distance_penalty(
   chex.assert_equal_shape([reals, fakes])
   chex.assert_shape(mixing, (len(reals),))
   between = lerp(reals, fakes, mixing[:, None, None, None])
-  squares = _squared_gradients(score, between, level)
+  _, squares = _scores_and_squares(score, between, level)
   # The root of 0 has no derivative; a gradient of 0 gets the subgradient 0.
   is_zero = squares == 0
   norms = jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squares)))
   return jnp.square(norms - target) * (weight / target**2)
 
 
-def _squared_gradients(score: Score, images: chex.Array, level: int) -> chex.Array:
+def _scores_and_squares(
+  score: Score, images: chex.Array, level: int
+) -> tuple[chex.Array, chex.Array]:
+  """Returns scores and |∂ Σ score / ∂ image|², both [N]."""
   chex.assert_rank(images, 4)
-  gradients = jax.grad(lambda x: jnp.sum(score(x)))(images)
-  return jnp.sum(jnp.square(gradients), axis=(1, 2, 3)) / 4**level
+  scores, pull_back = jax.vjp(score, images)
+  (gradients,) = pull_back(jnp.ones_like(scores))
+  return scores, jnp.sum(jnp.square(gradients), axis=(1, 2, 3)) / 4**level
 
 
 def _choose(losses: dict, kind: str) -> Callable:

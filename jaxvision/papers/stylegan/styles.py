@@ -43,7 +43,7 @@ def update_average(
 
 
 def draw_crossover(
-  key: chex.PRNGKey, layers: int, *, probability: float = 0.9
+  key: chex.PRNGKey, layers: int, *, probability: chex.Numeric = 0.9
 ) -> chex.Array:
   """Returns the layer from which on the second styles are used, one for a batch.
 
@@ -74,3 +74,22 @@ def mix(first: chex.Array, second: chex.Array, crossover: chex.Numeric) -> chex.
   chex.assert_equal_shape([first, second])
   is_first = jnp.arange(first.shape[1]) < crossover
   return jnp.where(is_first[:, None], first, second)
+
+
+def mix_many(key: chex.PRNGKey, w: chex.Array) -> chex.Array:
+  """Returns styles that change at random layers, as Table 2 tests.
+
+  Args:
+    key: of the layers, drawn for each image.
+    w: [N, K, L, W], the styles of K latents of each image.
+
+  Returns:
+    [N, L, W]: the latents' layers in their order, with K - 1 crossovers, each uniform
+    over 1, ..., L - 1; where two fall together a latent is left out.
+  """
+  chex.assert_rank(w, 4)
+  number, latents, layers = w.shape[:3]
+  places = jax.random.randint(key, (number, latents - 1), 1, max(layers, 2))
+  passed = places[:, :, None] <= jnp.arange(layers)
+  chosen = jnp.sum(passed, axis=1)  # [N, L]
+  return jnp.take_along_axis(w, chosen[:, None, :, None], axis=1)[:, 0]
