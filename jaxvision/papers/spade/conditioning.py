@@ -17,7 +17,7 @@ Kind = Literal["spade", "concat", "none"]
 
 NORMS: tuple[Norm, ...] = ("sync_batch", "batch", "instance")
 KINDS: tuple[Kind, ...] = ("spade", "concat", "none")
-HIDDEN = 128  # channels between the labels and the scale, in every layer
+HIDDEN = 128  # channels between the labels and the scale, whatever the layer's width
 EPSILON = 1e-5  # added to variances
 
 # Xavier-normal with gain 0.02, for every convolution and linear map.
@@ -53,12 +53,14 @@ class SpatiallyAdaptiveNorm(nn.Module):
   Attributes:
     norm: see `ParameterFreeNorm`.
     kernel_size: side of all three convolutions, odd.
+    hidden: channels between the labels and the scale.
 
   Source: Section 3.1, Eq. 1; models/networks/normalization.py.
   """
 
   norm: Norm = "sync_batch"
   kernel_size: int = 3
+  hidden: int = HIDDEN
 
   @nn.compact
   def __call__(
@@ -83,7 +85,7 @@ class SpatiallyAdaptiveNorm(nn.Module):
     )
     normalized = ParameterFreeNorm(self.norm, name="norm")(x, train=train)
     semantics = resize_nearest(semantics, x.shape[1:3])
-    hidden = nn.relu(conv(HIDDEN, name="shared")(semantics))
+    hidden = nn.relu(conv(self.hidden, name="shared")(semantics))
     gamma = conv(x.shape[-1], name="gamma")(hidden)
     beta = conv(x.shape[-1], name="beta")(hidden)
     return normalized * (1 + gamma) + beta
@@ -96,12 +98,13 @@ class ConditionalNorm(nn.Module):
     kind: "spade"; "concat", which normalises and appends the labels, resized, as
       channels; or "none", which only normalises.
     norm: see `ParameterFreeNorm`.
-    kernel_size: of SPADE.
+    kernel_size, hidden: of SPADE.
   """
 
   kind: Kind = "spade"
   norm: Norm = "sync_batch"
   kernel_size: int = 3
+  hidden: int = HIDDEN
 
   @nn.compact
   def __call__(
@@ -121,7 +124,9 @@ class ConditionalNorm(nn.Module):
       activation: applied to what is normalised, not to appended labels.
     """
     if self.kind == "spade":
-      spade = SpatiallyAdaptiveNorm(self.norm, self.kernel_size, name="spade")
+      spade = SpatiallyAdaptiveNorm(
+        self.norm, self.kernel_size, self.hidden, name="spade"
+      )
       return activation(spade(x, semantics, train=train))
     if self.kind not in KINDS:
       raise ValueError(f"conditioning is {self.kind!r}, none of {KINDS}")

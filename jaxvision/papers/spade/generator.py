@@ -15,8 +15,17 @@ from jaxvision.ops.resampling import upsample_nearest
 from jaxvision.papers.spade import conditioning
 from jaxvision.papers.spade.conditioning import XAVIER, ConditionalNorm
 
+Upsampling = Literal["few", "normal", "more", "most"]
+
 # How often the start is doubled until it is the image.
-DOUBLINGS = {"normal": 5, "more": 6, "most": 7}
+DOUBLINGS = {"few": 3, "normal": 5, "more": 6, "most": 7}
+# Channels of the blocks behind the middle, in multiples of the image's.
+MULTIPLES = {
+  "few": (2, 1),
+  "normal": (8, 4, 2, 1),
+  "more": (8, 4, 2, 1),
+  "most": (8, 4, 2, 1, 0.5),
+}
 LATENT = 256  # numbers that make a style
 
 
@@ -28,7 +37,7 @@ class ResidualBlock(nn.Module):
 
   Attributes:
     features: output channels.
-    kind, norm, kernel_size: see `ConditionalNorm`.
+    kind, norm, kernel_size, hidden: see `ConditionalNorm`.
     spectral: whether the block's own convolutions are spectrally normalised.
 
   Source: Fig. 4; models/networks/architecture.py.
@@ -38,6 +47,7 @@ class ResidualBlock(nn.Module):
   kind: conditioning.Kind = "spade"
   norm: conditioning.Norm = "sync_batch"
   kernel_size: int = 3
+  hidden: int = conditioning.HIDDEN
   spectral: bool = True
 
   @nn.compact
@@ -46,7 +56,7 @@ class ResidualBlock(nn.Module):
   ) -> chex.Array:
     """Returns [B, h, w, features] of x [B, h, w, C] and semantics [B, H, W, S]."""
     condition = functools.partial(
-      ConditionalNorm, self.kind, self.norm, self.kernel_size
+      ConditionalNorm, self.kind, self.norm, self.kernel_size, self.hidden
     )
     conv = functools.partial(SpectralConv, spectral=self.spectral, kernel_init=XAVIER)
     middle = min(x.shape[-1], self.features)
@@ -67,25 +77,29 @@ class Generator(nn.Module):
   """Maps semantics, and a style where the start is latent, to an image.
 
   Attributes:
-    features: channels before the image; the start has 16 times as many.
-    upsampling: "normal", "more" or "most": 5, 6 or 7 doublings.
+    features: channels before the image ("most": twice as many); the start has 16 times
+      as many ("few": 4 times).
+    upsampling: "normal", "more" or "most": 5, 6 or 7 doublings. "few", 3 doublings, is
+      no network of the paper's but one for pictures of 32 x 32.
     crop_size: width of the image; a multiple of 2^doublings.
     aspect_ratio: width over height.
     start: "semantics", a convolution of the labels, resized to the start; or "latent",
       a linear map of a vector: of a style (VAE), or of noise.
-    kind, norm, kernel_size, spectral: see `ResidualBlock`; "concat" is the baseline.
+    kind, norm, kernel_size, hidden, spectral: see `ResidualBlock`; "concat" is the
+      baseline.
 
   Source: Fig. 4 and Table 3; models/networks/generator.py.
   """
 
   features: int = 64
-  upsampling: Literal["normal", "more", "most"] = "normal"
+  upsampling: Upsampling = "normal"
   crop_size: int = 256
   aspect_ratio: float = 1.0
   start: Literal["semantics", "latent"] = "semantics"
   kind: conditioning.Kind = "spade"
   norm: conditioning.Norm = "sync_batch"
   kernel_size: int = 3
+  hidden: int = conditioning.HIDDEN
   spectral: bool = True
 
   @property
@@ -121,16 +135,19 @@ class Generator(nn.Module):
     """
     chex.assert_rank(semantics, 4)
     height, width = self.start_shape
+    multiples = MULTIPLES[self.upsampling]
+    widest = 2 * multiples[0]
     if self.start == "latent":
       chex.assert_shape(latent, (len(semantics), None))
-      size = 16 * self.features * height * width
+      size = widest * self.features * height * width
       x = nn.Dense(size, kernel_init=XAVIER, name="fc")(latent)
-      x = x.reshape(-1, height, width, 16 * self.features)
+      x = x.reshape(-1, height, width, widest * self.features)
     else:
       small = resize_nearest(semantics, (height, width))
-      x = Conv(16 * self.features, (3, 3), padding=1, kernel_init=XAVIER, name="fc")(
-        small
+      fc = Conv(
+        widest * self.features, (3, 3), padding=1, kernel_init=XAVIER, name="fc"
       )
+      x = fc(small)
 
     def block(x, multiple, name):
       return ResidualBlock(
@@ -138,16 +155,16 @@ class Generator(nn.Module):
         self.kind,
         self.norm,
         self.kernel_size,
+        self.hidden,
         self.spectral,
         name=name,
       )(x, semantics, train=train)
 
-    x = upsample_nearest(block(x, 16, "head_0"))
-    x = block(x, 16, "middle_0")
-    if self.upsampling != "normal":
+    x = upsample_nearest(block(x, widest, "head_0"))
+    x = block(x, widest, "middle_0")
+    if self.upsampling in ("more", "most"):
       x = upsample_nearest(x)
-    x = block(x, 16, "middle_1")
-    multiples = (8, 4, 2, 1, 0.5) if self.upsampling == "most" else (8, 4, 2, 1)
+    x = block(x, widest, "middle_1")
     for number, multiple in enumerate(multiples):
       x = block(upsample_nearest(x), multiple, f"up_{number}")
     image = Conv(3, (3, 3), padding=1, kernel_init=XAVIER, name="image")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxvision.nn import vgg
 from jaxvision.nn.vgg_features import vgg_features
 from jaxvision.papers.spade.discriminator import Judgement
 
@@ -75,22 +76,29 @@ def feature_matching_loss(
 
 
 def perceptual_loss(
-  vgg: Mapping[str, Any], fake: chex.Array, real: chex.Array
+  variables: Mapping[str, Any], fake: chex.Array, real: chex.Array
 ) -> chex.Array:
   """Returns the weighted distance of VGG-19's activations.
 
   Args:
-    vgg: variables of `nn.vgg.VGG` up to conv5_1.
+    variables: of `nn.vgg.VGG` up to conv5_1.
     fake: [B, H, W, 3] in [-1, 1], which is how the authors' code passes them, without
       the normalisation by ImageNet's mean and deviation; sides at least 16.
     real: [B, H, W, 3]; no gradient reaches it.
   """
   chex.assert_rank([fake, real], 4)
   chex.assert_equal_shape([fake, real])
-  ours = vgg_features(vgg, fake, tuple(PERCEPTUAL_LAYERS))
-  theirs = vgg_features(vgg, real, tuple(PERCEPTUAL_LAYERS))
+  ours = vgg_features(variables, fake, tuple(PERCEPTUAL_LAYERS))
+  theirs = vgg_features(variables, real, tuple(PERCEPTUAL_LAYERS))
   terms = zip(PERCEPTUAL_LAYERS.values(), ours, theirs, strict=True)
   return sum(weight * _distance(x, y) for weight, x, y in terms)
+
+
+def random_vgg(key: chex.PRNGKey) -> dict[str, Any]:
+  """Returns untrained variables of VGG-19 up to conv5_1."""
+  *stages, last = vgg.VGG19
+  network = vgg.VGG(num_classes=0, stages=(*stages, last[:1]), pool_last=False)
+  return dict(network.init(key, jnp.zeros((1, 16, 16, 3))))
 
 
 def style_divergence(mean: chex.Array, log_variance: chex.Array) -> chex.Array:

@@ -102,6 +102,7 @@ class _Converter:
     return {
       "norm": "sync_batch" if has_statistics else "instance",
       "kernel_size": shared.shape[-1],
+      "hidden": shared.shape[0],
     }
 
 
@@ -125,7 +126,7 @@ def residual_block(weights: Weights, source: str = "weights") -> Converted:
 def generator(
   weights: Weights,
   *,
-  upsampling: str = "normal",
+  upsampling: str | None = None,
   crop_size: int = 256,
   aspect_ratio: float = 1.0,
   source: str = "weights",
@@ -134,7 +135,9 @@ def generator(
 
   Args:
     weights: as `published.load` reads them.
-    upsampling: "normal" or "more", which the weights do not tell ("most" they do).
+    upsampling: "normal" or "more"; where it is not given, as the size of a latent
+      start tells, and "normal" for a start from labels, which does not tell. ("most"
+      has a block more.)
     crop_size: width of the images.
     aspect_ratio: their width over their height.
     source: what errors call the weights.
@@ -144,22 +147,28 @@ def generator(
       not fit the crop.
   """
   converter = _Converter(weights, source)
-  if converter.has("up_4.conv_0.bias"):
-    upsampling = "most"
   spectral = converter.has("head_0.conv_0.weight_orig")
   image_inputs = converter.take("conv_img.weight").shape[1]
+  start = converter.take("fc.weight")
+  if converter.has("up_4.conv_0.bias"):
+    upsampling = "most"
+  elif upsampling is None:
+    more = start.ndim == 2 and _has_more_start(
+      len(start), image_inputs, crop_size, aspect_ratio
+    )
+    upsampling = "more" if more else "normal"
   network = Generator(
     features=image_inputs * (2 if upsampling == "most" else 1),
     upsampling=upsampling,
     crop_size=crop_size,
     aspect_ratio=aspect_ratio,
-    start="latent" if converter.take("fc.weight").ndim == 2 else "semantics",
+    start="latent" if start.ndim == 2 else "semantics",
     spectral=spectral,
     **converter.options("head_0.norm_0."),
   )
   if network.start == "latent":
     map_shape = (16 * network.features, *network.start_shape)
-    weight, bias = converter.take("fc.weight"), converter.take("fc.bias")
+    weight, bias = start, converter.take("fc.bias")
     if len(weight) != np.prod(map_shape):
       raise UserError(
         f"{source}: fc has {len(weight)} outputs, but a start of {map_shape[1:]} with "
@@ -177,6 +186,15 @@ def generator(
     converter.block(f"{theirs}.", f"{ours}/")
   converter.convolution("conv_img", "image")
   return network, converter.finish()
+
+
+def _has_more_start(outputs: int, features: int, crop_size: int, aspect: float) -> bool:
+  """Returns whether a latent start of so many outputs is that of "more"."""
+  try:
+    shape = Generator(features, "more", crop_size, aspect).start_shape
+  except ValueError:  # the crop is too small for it
+    return False
+  return outputs == 16 * features * np.prod(shape)
 
 
 def discriminator(weights: Weights, source: str = "weights") -> Converted:

@@ -11,15 +11,15 @@ import jax.numpy as jnp
 import optax
 
 from jaxvision.papers.spade import losses, semantics
-from jaxvision.papers.spade.discriminator import judge_pairs
+from jaxvision.papers.spade.discriminator import Judgement, judge_pairs
 from jaxvision.papers.spade.encoder import reparameterize
 from jaxvision.papers.spade.generator import LATENT
-from jaxvision.train import State, gradient_step, sequence
+from jaxvision.train import Stage, State, gradient_step, sequence
 
 Batch = Mapping[str, chex.Array]
 Variables = dict[str, dict[str, Any]]  # of each network, without its params
 
-GENERATOR, DISCRIMINATOR = "generator", "discriminator"
+GENERATOR, DISCRIMINATOR, VGG = "generator", "discriminator", "vgg"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,15 +54,13 @@ class Objective:
   Attributes:
     mode: of the adversarial loss, see `losses`.
     features: weight of matched features; 0 for none.
-    perceptual: weight of the perceptual loss.
-    vgg: variables of VGG-19 for it; None for no perceptual loss.
+    perceptual: weight of the perceptual loss, where the model state holds a VGG-19.
     style: weight of the styles' divergence.
   """
 
   mode: losses.Mode = "hinge"
   features: float = losses.FEATURES_WEIGHT
   perceptual: float = losses.PERCEPTUAL_WEIGHT
-  vgg: Mapping[str, Any] | None = None
   style: float = losses.STYLE_WEIGHT
 
 
@@ -148,28 +146,17 @@ def generator_objective(
 
   Source: compute_generator_loss of models/pix2pix_model.py.
   """
-  maps, real = encode(networks, batch), semantics.to_signed(batch["images"])
-  fake, style, model_state = generate(
-    networks,
-    params[GENERATOR],
-    model_state,
-    maps,
-    key,
-    style_images=real,
-    train=train,
-  )
-  fakes, reals, model_state = _judge(
-    networks, params, model_state, maps, fake, real, train
-  )
-  parts = {"adversarial": losses.generator_loss(fakes, objective.mode)}
+  made = _adversaries(networks, params, model_state, batch, key, train)
+  parts = {"adversarial": losses.generator_loss(made.fakes, objective.mode)}
   if objective.features:
-    parts["features"] = objective.features * losses.feature_matching_loss(fakes, reals)
-  if objective.vgg is not None:
-    distance = losses.perceptual_loss(objective.vgg, fake, real)
+    matched = losses.feature_matching_loss(made.fakes, made.reals)
+    parts["features"] = objective.features * matched
+  if VGG in model_state:
+    distance = losses.perceptual_loss(model_state[VGG], made.fake, made.real)
     parts["perceptual"] = objective.perceptual * distance
-  if style is not None:
-    parts["style"] = objective.style * losses.style_divergence(*style)
-  return sum(parts.values()), (parts, model_state)
+  if made.style is not None:
+    parts["style"] = objective.style * losses.style_divergence(*made.style)
+  return sum(parts.values()), (parts, made.model_state)
 
 
 def discriminator_objective(
@@ -189,25 +176,12 @@ def discriminator_objective(
 
   Source: compute_discriminator_loss of models/pix2pix_model.py.
   """
-  maps, real = encode(networks, batch), semantics.to_signed(batch["images"])
-  fake, _, model_state = generate(
-    networks,
-    params[GENERATOR],
-    model_state,
-    maps,
-    key,
-    style_images=real,
-    train=train,
-  )
-  fake = jax.lax.stop_gradient(fake)
-  fakes, reals, model_state = _judge(
-    networks, params, model_state, maps, fake, real, train
-  )
+  made = _adversaries(networks, params, model_state, batch, key, train, detached=True)
   parts = {
-    "fake": losses.discriminator_loss(fakes, False, objective.mode),
-    "real": losses.discriminator_loss(reals, True, objective.mode),
+    "fake": losses.discriminator_loss(made.fakes, False, objective.mode),
+    "real": losses.discriminator_loss(made.reals, True, objective.mode),
   }
-  return sum(parts.values()), (parts, model_state)
+  return sum(parts.values()), (parts, made.model_state)
 
 
 def init(
@@ -215,8 +189,18 @@ def init(
   key: chex.PRNGKey,
   batch: Batch,
   optimizers: Mapping[str, optax.GradientTransformation],
+  vgg: Mapping[str, Any] | None = None,
 ) -> State:
-  """Returns the state before the first step, for batches of these shapes."""
+  """Returns the state before the first step.
+
+  Args:
+    networks: the networks.
+    key: of all random numbers.
+    batch: see `generator_objective`; only its shapes matter.
+    optimizers: of each group, see `two_time_scales`.
+    vgg: variables of VGG-19 for the perceptual loss, which the state keeps; None for
+      none.
+  """
   train_key, *keys = jax.random.split(key, 4)
   maps, images = encode(networks, batch), jnp.asarray(batch["images"])
   width = networks.latent
@@ -232,6 +216,8 @@ def init(
     name: {key: value for key, value in tree.items() if key != "params"}
     for name, tree in variables.items()
   }
+  if vgg is not None:
+    model_state[VGG] = vgg
   discriminator = params.pop(DISCRIMINATOR)
   return State.create(
     train_key,
@@ -258,6 +244,51 @@ def make_step(
     part(GENERATOR, generator_objective),
     part(DISCRIMINATOR, discriminator_objective),
   )
+
+
+def stage(
+  name: str,
+  networks: Networks,
+  objective: Objective,
+  optimizers: Mapping[str, optax.GradientTransformation],
+  batch: Mapping[str, jax.ShapeDtypeStruct],
+  *,
+  perceptual: bool = False,
+) -> Stage:
+  """Returns the training of a generator against its discriminator.
+
+  Args:
+    name: of the stage.
+    networks: what is trained.
+    objective: the losses.
+    optimizers: of each group.
+    batch: shapes of the global batch, see `generator_objective`.
+    perceptual: whether there is a perceptual loss; the VGG-19 of a new state is random
+      until `with_vgg` puts the trained one there.
+  """
+
+  def initial(key):
+    zeros = {name: jnp.zeros((1, *s.shape[1:]), s.dtype) for name, s in batch.items()}
+    vgg = losses.random_vgg(jax.random.fold_in(key, 1)) if perceptual else None
+    return init(networks, key, zeros, optimizers, vgg)
+
+  def forward(state, batch):
+    params, maps = state.params[GENERATOR], encode(networks, batch)
+    key = jax.random.key(0)
+    return generate(networks, params, state.model_state, maps, key).images
+
+  return Stage(
+    name=name,
+    init=initial,
+    step=make_step(networks, objective, optimizers),
+    batch=dict(batch),
+    forward=forward,
+  )
+
+
+def with_vgg(state: State, vgg: Mapping[str, Any]) -> State:
+  """Returns a state whose perceptual loss looks through these variables of VGG-19."""
+  return state.replace(model_state={**state.model_state, VGG: vgg})
 
 
 def two_time_scales(
@@ -316,7 +347,31 @@ def _apply(network, name, params, model_state, *args, train):
   return result, {**model_state, name: new}
 
 
-def _judge(networks, params, model_state, maps, fake, real, train):
+class _Adversaries(NamedTuple):
+  """Fake and real images, how they are judged, the styles, and new model state."""
+
+  fake: chex.Array
+  real: chex.Array
+  fakes: list[Judgement]
+  reals: list[Judgement]
+  style: tuple[chex.Array, chex.Array] | None
+  model_state: Variables
+
+
+def _adversaries(networks, params, model_state, batch, key, train, detached=False):
+  """Generates images and judges them beside the real ones, as both losses do."""
+  maps, real = encode(networks, batch), semantics.to_signed(batch["images"])
+  fake, style, model_state = generate(
+    networks,
+    params[GENERATOR],
+    model_state,
+    maps,
+    key,
+    style_images=real,
+    train=train,
+  )
+  if detached:
+    fake = jax.lax.stop_gradient(fake)
   variables = {"params": params[DISCRIMINATOR], **model_state[DISCRIMINATOR]}
   options = {"mutable": list(model_state[DISCRIMINATOR])} if train else {}
   fakes, reals, new = judge_pairs(
@@ -324,4 +379,4 @@ def _judge(networks, params, model_state, maps, fake, real, train):
   )
   if train:
     model_state = {**model_state, DISCRIMINATOR: new}
-  return fakes, reals, model_state
+  return _Adversaries(fake, real, fakes, reals, style, model_state)
