@@ -28,9 +28,7 @@ class RecordImages:
   [label_size] float32}.
   """
 
-  def __init__(
-    self, path: epath.PathLike, side: int, labels: np.ndarray | None = None
-  ):
+  def __init__(self, path: epath.PathLike, side: int, labels: np.ndarray | None = None):
     """Opens NAME-rNN.tfrecords.
 
     Raises:
@@ -135,4 +133,3 @@ class _Plural:
 def read_all(source: pipeline.Source, count: int) -> np.ndarray:
   """Returns the first images [count or all, r, r, C] uint8 of a source."""
   return np.stack([source[i]["image"] for i in range(min(count, len(source)))])
-

@@ -168,9 +168,7 @@ class Evaluator:
 
     return jax.jit(realisations, static_argnums=2)
 
-  def realisations(
-    self, variables: Any, key: chex.PRNGKey, number: int
-  ) -> chex.Array:
+  def realisations(self, variables: Any, key: chex.PRNGKey, number: int) -> chex.Array:
     """Returns images [number, batch, R, R, C]: the same styles, other noise."""
     return self._realisations(variables, key, number)
 

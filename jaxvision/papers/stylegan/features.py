@@ -6,6 +6,7 @@ classifiers. Where there are no factors to learn it is used untrained: convoluti
 random weights.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +16,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxvision import published
+from jaxvision.errors import UserError
 from jaxvision.nn.equalized import EqualizedConv, EqualizedDense
 from jaxvision.nn.lpips import lpips
+from jaxvision.nn.vgg import VGG, VGG16
 from jaxvision.ops.perceptual import perceptual_distance
 from jaxvision.ops.resampling import downsample_box
+from jaxvision.published import lpips as published_lpips
+from jaxvision.published import torchvision
 from jaxvision.train import Stage, State, gradient_step
 
 
@@ -123,10 +129,25 @@ class Judge:
     self.distance = distance or apart
 
 
-def lpips_distance(variables: Any, heads: Any) -> Callable:
-  """Returns LPIPS of images in [0, 255]; see `jaxvision.nn.lpips.lpips`."""
+def load_lpips(vgg: os.PathLike, heads: os.PathLike) -> Callable:
+  """Returns LPIPS of images in [0, 255] by published weights.
+
+  Args:
+    vgg: torchvision's VGG-16.
+    heads: LPIPS's for VGG-16.
+
+  Raises:
+    UserError: a file is missing, damaged, or of another network.
+  """
+  shapes = jax.eval_shape(
+    VGG(stages=VGG16).init, jax.random.key(0), jnp.zeros((1, 224, 224, 3))
+  )
+  variables = torchvision.vgg(published.load(vgg), shapes)
+  weights = published_lpips.heads(published.load(heads), str(heads))
+  if [len(head) for head in weights] != [stage[-1] for stage in VGG16]:
+    raise UserError(f"{heads}: no heads for VGG-16")
 
   def distance(a, b):
-    return lpips(variables, heads, a / 127.5 - 1, b / 127.5 - 1)
+    return lpips(variables, weights, a / 127.5 - 1, b / 127.5 - 1)
 
   return distance

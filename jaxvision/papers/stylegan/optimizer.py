@@ -41,9 +41,7 @@ def adam(
     del params
     count = state.count + 1
     correction = jnp.sqrt(1 - beta2**count) / (1 - beta1**count)
-    mean = jax.tree.map(
-      lambda m, g: beta1 * m + (1 - beta1) * g, state.mean, gradients
-    )
+    mean = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, state.mean, gradients)
     square = jax.tree.map(
       lambda v, g: beta2 * v + (1 - beta2) * jnp.square(g), state.square, gradients
     )

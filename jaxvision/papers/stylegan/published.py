@@ -102,6 +102,14 @@ def convert_generator(weights: Weights, source: str = "weights") -> Network:
   return Network(Generator(mapping.module, synthesis.module), variables, synthesis.lod)
 
 
+def latent_size(network: Network) -> int:
+  """Returns the length of z of a generator."""
+  module, params = network.module.mapping, network.variables["params"]["mapping"]
+  if module.label_size:
+    return params["labels"].shape[1]
+  return len(params["dense0"]["kernel"]) if module.layers else module.features
+
+
 def convert_mapping(
   weights: Weights, source: str = "weights", *, features: int | None = None
 ) -> Network:

@@ -84,9 +84,7 @@ class Adversaries:
     ema = {"generator": jax.tree.map(jnp.copy, params["generator"])}
     return self.enter(state.replace(ema=ema), segment, training)
 
-  def enter(
-    self, state: State, segment: growing.Segment, key: chex.PRNGKey
-  ) -> State:
+  def enter(self, state: State, segment: growing.Segment, key: chex.PRNGKey) -> State:
     """Returns the state at the start of a segment: Adam's moments are zero again.
 
     Args:
@@ -193,9 +191,7 @@ class Adversaries:
     """Returns a segment as plan and benchmark take it; see `init`."""
     side, colors = segment.resolution, self.generator.synthesis.colors
     batch = {
-      "images": jax.ShapeDtypeStruct(
-        (segment.batch, side, side, colors), jnp.uint8
-      )
+      "images": jax.ShapeDtypeStruct((segment.batch, side, side, colors), jnp.uint8)
     }
     label_size = self.discriminator.label_size
     if label_size:
@@ -253,7 +249,9 @@ def variables(state: State, *, average: bool = True) -> dict[str, Any]:
       measures and pictures of the paper; what is not learned is the newest anyway.
   """
   params = state.ema if average else state.params
-  kept = {k: state.model_state[k] for k in ("average", "noise") if k in state.model_state}
+  kept = {
+    k: state.model_state[k] for k in ("average", "noise") if k in state.model_state
+  }
   return {"params": params["generator"], **kept}
 
 
