@@ -23,7 +23,7 @@ import jax
 import numpy as np
 import optax
 
-from jaxvision.data import meshes, pipeline, shape_families, wheel_meshes
+from jaxvision.data import meshes, pipeline, shape_families
 from jaxvision.errors import UserError
 from jaxvision.papers.deepsdf import (
   atlasnet,
@@ -32,16 +32,16 @@ from jaxvision.papers.deepsdf import (
   dataset,
   decoder,
   evaluation,
-  figures,
   inference,
   meshing,
   prediction,
   preprocessing,
   reconstruction,
+  single_shape,
   studies,
   training,
 )
-from jaxvision.train import Stage, fit, launcher, restore
+from jaxvision.train import Stage, fit, jit_once, launcher, restore
 
 CITATION = (
   "J. J. Park, P. Florence, J. Straub, R. Newcombe and S. Lovegrove, DeepSDF: Learning "
@@ -101,8 +101,10 @@ class Config:
   single_samples: int = 4096
   single_rate: float = 2e-3
   single_resolution: int = 129
-  single_cameras: int = 100
-  single_size: int = 400  # pixels of their pictures
+
+  # What sees a mesh that is sampled: the single shape's, and those to predict from.
+  cameras: int = 100
+  camera_size: int = 400  # pixels along a side of their pictures
 
   # Predictions.
   weights: str = ""  # the authors' experiment folder, instead of what was trained
@@ -126,19 +128,21 @@ _DEMO = Config(
   batch=16,
   samples=128,
   accumulate=1,
-  epochs=500,
+  epochs=375,
   decoder_rate=1.5e-3,
   code_rate=3e-3,
-  rate_interval=150,
+  rate_interval=110,
   rate_factor=0.4,
-  fit_iterations=250,
+  fit_iterations=200,
   fit_samples=240,
   fit_rate=1e-2,
   resolution=65,
-  fold_steps=2000,
+  fold_steps=1500,
   fold_points=128,
   single_steps=1000,
   single_samples=2048,
+  cameras=60,
+  camera_size=200,
   seeds=(0, 1, 2),
 )
 
@@ -160,8 +164,8 @@ PRESETS = {
     resolution=17,
     fold_steps=0,
     single_steps=0,
-    single_cameras=8,
-    single_size=40,
+    cameras=8,
+    camera_size=40,
     pairs=0,
     seeds=(0,),
   ),
@@ -215,8 +219,7 @@ def stages(config: Config) -> dict[str, Stage]:
       "auto_decoder",
       auto,
       training.optimizer(
-        decayed(config.decoder_rate),
-        decayed(config.code_rate),
+        *(decayed(rate) for rate in (config.decoder_rate, config.code_rate)),
         epoch_steps,
         largest_norm=config.largest_norm or None,
       ),
@@ -261,57 +264,26 @@ def family_shapes(config: Config, split: str) -> data.ShapeSet:
 
 
 def shapenet_split(config: Config, data_dir, split: str) -> list[dataset.Instance]:
-  """Returns the shapes of "train" or "test", as many as the config says.
-
-  Raises:
-    UserError: there is no --data_dir, or the split is missing or shorter.
-  """
-  if data_dir is None:
-    raise UserError(
-      "ShapeNet's samples (SdfSamples/, SurfaceSamples/, NormalizationParameters/, "
-      "splits/) are read from --data_dir=DIR"
-    )
-  name = config.train_split if split == "train" else config.test_split
-  count = config.train_shapes if split == "train" else config.test_shapes
-  instances = dataset.read_split(data_dir / name)
-  if len(instances) < count:
-    raise UserError(
-      f"{data_dir / name} has {len(instances)} shapes: "
-      f"--config.{split}_shapes={len(instances)}"
-    )
-  return instances[:count]
-
-
-@functools.cache
-def single_example(config: Config) -> tuple[str, meshes.Mesh, preprocessing.Samples]:
-  """Returns a mesh's name, the normalised mesh, and its samples (M1 to M3).
-
-  It is a bunny where a package that brings one is installed, or else a table.
-  """
-  path = wheel_meshes.find(["bunny", "low bunny"])
-  if path is not None:
-    mesh, name = meshes.read_mesh(path), path.stem
-    vertices, faces = mesh.vertices, mesh.faces
-  else:
-    shape = jax.tree.map(
-      lambda leaf: leaf[0],
-      shape_families.random_shapes(
-        jax.random.key(7), np.array([shape_families.TABLE], np.int32)
-      ),
-    )
-    vertices, faces = shape_families.mesh(shape, config.single_resolution)
-    name = "table (no package with a bunny is installed)"
-  samples, frame, shell = preprocessing.sample_mesh(
-    config.seed,
-    vertices,
-    faces,
-    count=10 * config.data_samples,
-    cameras=config.single_cameras,
-    size=config.single_size,
+  """Returns the shapes of "train" or "test", as many as the config says."""
+  is_train = split == "train"
+  return dataset.first_shapes(
+    data_dir,
+    config.train_split if is_train else config.test_split,
+    config.train_shapes if is_train else config.test_shapes,
+    option=f"--config.{split}_shapes",
   )
-  del shell
-  vertices = frame.apply(np.asarray(vertices, np.float64))
-  return name, meshes.Mesh(vertices, faces), samples
+
+
+@functools.cache  # evaluation needs it again
+def single_example(config: Config) -> tuple[str, meshes.Mesh, preprocessing.Samples]:
+  """Returns the name, mesh and samples of the shape that has a network of its own."""
+  return single_shape.example(
+    config.seed,
+    samples=10 * config.data_samples,
+    resolution=config.single_resolution,
+    cameras=config.cameras,
+    size=config.camera_size,
+  )
 
 
 def train(config: Config, run) -> None:
@@ -336,6 +308,12 @@ def train(config: Config, run) -> None:
     train_stage(config, run, "single", config.seed, [one], config.single_steps)
 
 
+@functools.cache  # compiled once for all seeds
+def first_state(config: Config, name: str):
+  """Returns key -> state that a stage's training starts from."""
+  return jit_once(stages(config)[name].init)
+
+
 def train_stage(config: Config, run, name: str, seed: int, source, steps: int):
   stage = stages(config)[name]
   transform = {
@@ -349,7 +327,7 @@ def train_stage(config: Config, run, name: str, seed: int, source, steps: int):
     seed=seed,
     transform=transform,
   )
-  state = jax.jit(stage.init)(jax.random.key(seed))
+  state = first_state(config, name)(jax.random.key(seed))
   fit(run, f"{name}-{seed}", state, stage.step, batches, steps)
 
 
@@ -387,44 +365,25 @@ def evaluate(config: Config, run) -> None:
       [evaluation.chamfer(*pair) for pair in zip(seen, test.points, strict=True)]
     ),
   }
-  rows, cosines, between, averaged, folded = [], [], [], [], []
-  has_hole = test.shapes.family != shape_families.TABLE
-  shown = None
+  rows, cosines, between, averaged, shown = [], [], [], [], None
   for seed in seeds:
     params = restore_params(config, run, "auto_decoder", seed)
-    init = jax.jit(stages(config)["auto_decoder"].init)
-    untrained = init(jax.random.key(1000 + seed)).params
-    key = jax.random.key(seed)
-    codes = {
-      "full": fitter(config, model)(params["decoder"], full, key).codes,
-      "half": fitter(config, model)(params["decoder"], half, key).codes,
-      "untrained": fitter(config, model)(untrained["decoder"], half, key).codes,
-    }
-    found = {
-      name: reconstruction.surfaces(
-        model,
-        (untrained if name == "untrained" else params)["decoder"],
-        some,
-        config.resolution,
-        config.surface_points,
-      )
-      for name, some in codes.items()
-    }
+    untrained = first_state(config, "auto_decoder")(jax.random.key(1000 + seed)).params
+    codes, found = {}, {}
+    for name, weights, observed in (
+      ("full", params["decoder"], full),
+      ("half", params["decoder"], half),
+      ("untrained", untrained["decoder"], half),
+    ):
+      codes[name] = fitter(config, model)(weights, observed, jax.random.key(seed)).codes
+      found[name] = surfaces(config, weights, codes[name])
     if config.fold_steps:
       found["folded"] = fold(config, run, seed, test)
-    row = {
-      name: reconstruction.chamfers(some, test.points) for name, some in found.items()
-    }
-    if "folded" in row:
-      folded.append(row.pop("folded"))
-    rows.append(row | fixed)
-
-    some = range(min(8, len(known)))
-    normals = jax.jit(functools.partial(decoder.normals, model))(
-      params["decoder"], params["codes"][:8], known.points[:8, :1000]
+    rows.append(
+      {name: reconstruction.chamfers(some, test.points) for name, some in found.items()}
+      | fixed
     )
-    agreement = np.abs(np.sum(normals * known.normals[some, :1000], axis=-1))
-    cosines.append(float(np.mean(agreement)))
+    cosines.append(reconstruction.normal_agreement(model, params, known))
     misfits = studies.interpolate(
       model,
       params["decoder"],
@@ -437,121 +396,73 @@ def evaluate(config: Config, run) -> None:
     between += misfits[0]
     averaged += misfits[1]
     if shown is None:
-      shown = params["decoder"], codes, found
+      shown = params["decoder"], codes["full"], found
 
-  keep_figures(config, run, test, *shown)
-  measured = {
-    name: [
-      evaluation.measure((s.points, s.normals), (points, normals))
-      for s, points, normals in zip(some, test.points, test.normals, strict=True)
-    ]
-    for name, some in shown[2].items()
-    if name in ("full", "folded")
-  }
-  claims.tables(run, measured)
-  median = float(np.median([value for row in rows for value in row["full"]]))
-  for name in rows[0]:
-    distances = np.concatenate([row[name] for row in rows])
-    run.result(f"{name}: mean CD × 10³", 1e3 * float(np.mean(distances)))
-  claims.claim_reconstruction(run, rows, seeds)
-  claims.claim_normals(run, cosines, seeds)
-  if between:
-    claims.claim_interpolation(run, between, averaged, median, seeds)
-  if folded:
-    holes = [row["full"][has_hole] for row in rows]
-    claims.claim_baseline(run, holes, [row[has_hole] for row in folded], seeds)
-    run.result("folded: mean CD × 10³", 1e3 * float(np.mean(folded)))
+  params, codes, found = shown
+  studies.keep_reconstructions(run, test, found)
+  if config.pairs:
+    keep_studies(config, run, test, params, codes)
+  measured = [name for name in ("full", "folded") if name in found]
+  claims.tables(run, {n: reconstruction.measures(found[n], test) for n in measured})
+  holes = test.shapes.family != shape_families.TABLE
+  claims.claim_all(run, rows, holes, cosines, (between, averaged), seeds)
   if config.single_steps:
-    evaluate_single(config, run)
+    name, mesh, _ = single_example(config)
+    single_shape.record(
+      run,
+      single_network(config),
+      restore_params(config, run, "single", config.seed)["decoder"],
+      name,
+      mesh,
+      resolution=config.single_resolution,
+      seed=config.seed,
+    )
+
+
+def surfaces(config: Config, params, codes) -> list[reconstruction.Surface]:
+  """Returns the surfaces of codes [S, L]."""
+  size, count = config.resolution, config.surface_points
+  return reconstruction.surfaces(network(config), params, codes, size, count)
 
 
 def fold(config: Config, run, seed: int, test: data.ShapeSet):
   """Returns what the folded sphere makes of the test shapes."""
   params = restore_params(config, run, "atlasnet", seed)
-  clouds = test.points[:, :2500]
-  vertices, faces = atlasnet.reconstruct(fold_network(config), params, clouds)
-  count = config.surface_points
-  return [reconstruction.sample(one, faces, count) for one in vertices]
+  vertices, faces = atlasnet.reconstruct(fold_network(config), params, test.points)
+  return [reconstruction.sample(v, faces, config.surface_points) for v in vertices]
 
 
-def keep_figures(config: Config, run, test: data.ShapeSet, params, codes, found):
-  """Keeps the pictures of one decoder's reconstructions."""
-  studies.keep_reconstructions(run, test, found)
-  if not config.pairs:
-    return
-  model, fit_codes = network(config), fitter(config, network(config))
+def keep_studies(config: Config, run, test: data.ShapeSet, params, codes) -> None:
+  """Keeps what one decoder makes of depth maps, and between two shapes."""
+  model = network(config)
   studies.keep_view_completion(
     run,
     test,
-    lambda observed: fit_codes(params, observed, jax.random.key(3)).codes,
-    lambda some: reconstruction.surfaces(
-      model, params, some, config.resolution, config.surface_points
-    ),
+    lambda observed: fitter(config, model)(params, observed, jax.random.key(3)).codes,
+    lambda some: surfaces(config, params, some),
     offset=config.offset,
     seed=config.seed,
   )
   picked = studies.two_of_each_family(test)
-  ends = codes["full"][picked[0]], codes["full"][picked[-1]]
+  ends = codes[picked[0]], codes[picked[-1]]
   studies.keep_interpolation(run, model, params, ends, config.resolution)
-
-
-def evaluate_single(config: Config, run) -> None:
-  """Measures the network of one shape at a fine resolution."""
-  name, mesh, _ = single_example(config)
-  params = restore_params(config, run, "single", config.seed)["decoder"]
-  found = reconstruction.surfaces(
-    single_network(config), params, np.zeros((1, 0)), config.single_resolution, 30_000
-  )[0]
-  truth = reconstruction.sample(mesh.vertices, mesh.faces, 30_000)
-  distance = evaluation.chamfer(found.points, truth.points)
-  run.result("single shape: CD × 10³", 1e3 * distance, note=name)
-  claims.claim_single(run, name, distance, config.seed)
-  up = "y" if "bunny" in name and "table" not in name else "z"
-  run.figure(
-    "single_shape",
-    figures.rows_figure(
-      figures.both_sides([(mesh.vertices, mesh.faces)], "mesh", up=up, size=250)
-      | figures.both_sides([found], "its network", up=up, size=250)
-    ),
-    f"One network of one shape: {name}.",
-  )
 
 
 def evaluate_shapenet(config: Config, run) -> None:
   """Reconstructs the test split, writes the authors' files and the Chamfer table."""
   instances = shapenet_split(config, run.data_dir, "test")
   model, seed = network(config), config.seeds[0]
-  params = restore_params(config, run, "auto_decoder", seed)["decoder"]
-  source = dataset.SampleSource(run.data_dir, instances)
-  folder = run.workdir / "Reconstructions" / str(config.epochs)
-  rows = []
-  for start in range(0, len(instances), config.fit_shapes):
-    some = instances[start : start + config.fit_shapes]
-    examples = [source[start + index] for index in range(len(some))]
-    observed = inference.observe(
-      [e["pos"] for e in examples], [e["neg"] for e in examples]
-    )
-    codes = fitter(config, model)(params, observed, jax.random.key(start)).codes
-    for instance, code in zip(some, codes, strict=True):
-      vertices, faces = meshing.mesh(model, params, code, config.resolution)
-      frame = dataset.read_normalization(
-        instance.path(run.data_dir / "NormalizationParameters", ".npz")
-      )
-      vertices = frame.invert(vertices.astype(np.float64))
-      truth = dataset.read_surface(
-        instance.path(run.data_dir / "SurfaceSamples", ".ply")
-      )
-      found = reconstruction.sample(vertices, faces, evaluation.CHAMFER_POINTS)
-      rows.append((instance, evaluation.chamfer(found.points, truth)))
-      if run.is_main:
-        mesh = meshes.Mesh(vertices, faces)
-        dataset.write_reconstruction(folder, instance, mesh, np.asarray(code))
-  if run.is_main:
-    table = run.workdir / "Evaluation" / str(config.epochs) / "chamfer.csv"
-    dataset.write_chamfer(table, rows)
-  distances = 1e3 * np.array([distance for _, distance in rows])
-  run.result("mean CD × 10³", float(np.mean(distances)), paper="chair 0.204")
-  run.result("median CD × 10³", float(np.median(distances)), paper="chair 0.072")
+  rows = reconstruction.reconstruct_split(
+    run,
+    model,
+    restore_params(config, run, "auto_decoder", seed)["decoder"],
+    fitter(config, model),
+    instances,
+    at_once=config.fit_shapes,
+    resolution=config.resolution,
+    epoch=config.epochs,
+  )
+  claims.record_shapenet(run, [distance for _, distance in rows])
 
 
 def predict(config: Config, run, inputs) -> None:
@@ -564,32 +475,20 @@ def predict(config: Config, run, inputs) -> None:
   else:
     model = network(config)
     params = restore_params(config, run, "auto_decoder", config.seeds[0])["decoder"]
-  is_small = config.single_size < 100
   requests = [
     prediction.read(
       path,
       samples=10 * config.data_samples if config.source == "families" else 250_000,
       viewpoint=config.viewpoint,
       seed=config.seed,
-      cameras=8 if is_small else 60,
-      size=40 if is_small else 200,
+      cameras=config.cameras,
+      size=config.camera_size,
     )
     for path in inputs
   ]
   observed = prediction.observations(requests)
   found = fitter(config, model)(params, observed, jax.random.key(config.seed))
-  for index, request in enumerate(requests):
-    refine = config.resolution in (65, 129, 257)
-    mesh = meshing.mesh(
-      model, params, found.codes[index], config.resolution, refine=refine
-    )
-    error = float(np.mean(found.errors[index, -10:]))
-    run.log(
-      f"{inputs[index]}: {len(mesh[1])} faces, mean clamped error {error:.4f}"
-      + ("" if len(mesh[1]) else " (the field has no surface)")
-    )
-    if run.is_main:
-      prediction.write(run.out, request, mesh, np.asarray(found.codes[index]), error)
+  prediction.write_all(run, requests, found, model, params, config.resolution)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,17 @@ from typing import Literal
 import jax
 import optax
 
-from jaxvision.data import pipeline, wheel_meshes
+from jaxvision.data import pipeline
 from jaxvision.errors import UserError
 from jaxvision.papers.occupancy_networks import (
   claims,
   data,
-  evaluation,
+  extraction,
   reconstruction,
   training,
   variants,
 )
-from jaxvision.papers.occupancy_networks.generation import Generation, generate
+from jaxvision.papers.occupancy_networks.generation import Generation
 from jaxvision.papers.occupancy_networks.variants import VARIANTS, Sizes
 from jaxvision.train import Stage, State, fit, jit_once, launcher, restore
 
@@ -191,18 +191,11 @@ def meshes(config: Config, data_dir, split: str) -> pipeline.Source:
   """Returns watertight meshes: of --data_dir, or of pybullet where it is installed."""
   from jaxvision.papers.occupancy_networks import dataset
 
-  count = config.train_shapes if split == "train" else config.test_shapes
-  if data_dir is None:
-    paths = wheel_meshes.random_objects()
+  if split == "train":
+    first, count = 0, config.train_shapes
   else:
-    paths = sorted(p for s in ("ply", "obj", "off") for p in data_dir.glob(f"*.{s}"))
-  first = 0 if split == "train" else config.train_shapes
-  paths = paths[first : first + count]
-  if not paths:
-    raise UserError(
-      f"no meshes for {split}: give --data_dir=DIR with more than "
-      f"{config.train_shapes} .ply, .obj or .off files, or install pybullet"
-    )
+    first, count = config.train_shapes, config.test_shapes
+  paths = dataset.mesh_paths(data_dir, first, count)
   return dataset.of_meshes(
     paths,
     points=config.points,
@@ -378,12 +371,7 @@ def evaluate(config: Config, run) -> None:
     )
     curves.setdefault(variant, row.pop("curve", None))
     rows[variant, seed] = row
-  table = claims.table(rows)
-  run.table("points", table, "Means over the seeds; IoU and volume of points.")
-  for row in table:
-    if row.get("iou at τ") not in (None, ""):
-      paper = row["paper, IoU at its own scale"] or None
-      run.result(f"{row['variant']}: IoU", row["iou at τ"], paper=paper)
+  claims.record(run, rows)
   reconstruction.keep_curves(run, {k: v for k, v in curves.items() if v})
 
   grids = {}
@@ -445,34 +433,14 @@ def keep_meshes(config: Config, run) -> None:
 
 def compare_extractions(config: Config, run) -> None:
   """Claims about MISE and refinement, of the network that completes clouds."""
-  seed = config.seeds[0]
-  net = network(config, "pointcloud")
-  variables = restore_variables(config, run, "pointcloud", seed)
+  net, variant = network(config, "pointcloud"), VARIANTS["pointcloud"]
+  variables = restore_variables(config, run, "pointcloud", config.seeds[0])
   shapes = source(config, run.data_dir, "test", "pointcloud")
-  tau = threshold(config, "pointcloud")
   codes = reconstruction.conditions(
-    net, VARIANTS["pointcloud"], variables, shapes, config.pictures, observed(config)
+    net, variant, variables, shapes, config.pictures, observed(config)
   )
-  fine = Generation(resolution=32, steps=2)
-  surface = generate(net, variables, None, codes[0], threshold=tau, settings=fine)
-  claims.claim_extraction(
-    run,
-    sum(surface.counts),
-    (32 * 4 + 1) ** 3,
-    reconstruction.extraction_difference(),
-  )
-  errors = []
-  for steps in (0, config.generation.refinement):
-    settings = dataclasses.replace(config.generation, refinement=steps)
-    errors.append([])
-    for code in codes:
-      surface = generate(net, variables, None, code, threshold=tau, settings=settings)
-      if len(surface.faces):
-        mesh = surface.vertices, surface.faces
-        error = evaluation.refinement_error(net, variables, code, *mesh, tau)
-        errors[-1].append(error)
-  if errors[0]:
-    claims.claim_refinement(run, *errors)
+  tau = threshold(config, "pointcloud")
+  extraction.compare(run, net, variables, codes, tau, config.generation)
 
 
 def predict(config: Config, run, inputs) -> None:

@@ -124,14 +124,14 @@ _DEMO = Config(
     "normals",
     "normals_pointnet",
   ),
-  ablations=("no_relation", "average", "relation_distance", "parts", "parts_pointnet"),
+  ablations=("no_relation", "average", "parts", "parts_pointnet"),
   stored=512,
   candidates=0,
   points=256,
   augment=False,
-  steps=500,
+  steps=320,
   batch=16,
-  epoch_steps=62,
+  epoch_steps=40,
   rate=4e-3,
   decay=0.5,
   decay_epochs=2,
@@ -337,7 +337,7 @@ def evaluate(config: Config, run) -> None:
       for condition, disturb in evaluation.CONDITIONS.items():
         tested = batches_of(config, run, variant)
         row[condition] = measure.accuracy(variables, tested, disturb)
-      if name == "rscnn" and config.votes > 1:
+      if name == "rscnn" and config.votes > 1 and seed == config.seeds[0]:
         row["voted"] = measure.voted_accuracy(
           variables,
           batches_of(config, run, variant),
@@ -384,8 +384,7 @@ def invariances(config: Config, run) -> dict[str, float]:
 def real_normals(config: Config, run) -> list[dict]:
   """Returns errors of normals on the meshes of installed packages, if there are any."""
   names = (*config.variants, *config.ablations)
-  titles = {"normals": "RS-CNN", "normals_pointnet": "PointNet"}
-  titles = {name: title for name, title in titles.items() if name in names}
+  titles = {n: t for n, t in evaluation.NORMAL_ESTIMATORS.items() if n in names}
   meshes = real_meshes.read_installed() if titles else {}
   if not meshes:
     return []
@@ -427,45 +426,22 @@ def measure_parts(config: Config, run, name: str, variables: dict) -> dict:
 
 def keep_clouds(config: Config, run) -> None:
   """Keeps pictures of labelled parts and of normals, the truth beside ours."""
-  names = (*config.variants, *config.ablations)
-  seed = config.seeds[0]
+  names, seed = (*config.variants, *config.ablations), config.seeds[0]
   if "parts" in names:
-    output, seen, about = shown(config, run, "parts", seed)
-    rows, labels = [], []
-    for label, name in enumerate(about.classes[: figures.MOST_ROWS]):
-      index = int(np.flatnonzero(seen["label"] == label)[0])
-      own = about.parts[name]
-      found = metrics.predicted_parts(output[index], own)
-      points, truth = seen["points"][index], seen["parts"][index]
-      rows.append(
-        {
-          "truth": (points, figures.part_colors(truth, own[0])),
-          "RS-CNN": (points, figures.part_colors(found, own[0])),
-          "wrong": (points, figures.error_colors(found != truth, 1.0)),
-        }
-      )
-      labels.append(name)
-    run.figure("parts", figures.cloud_figure(rows, labels), "Parts of test shapes.")
-  compared = [n for n in ("normals", "normals_pointnet") if n in names]
-  if compared:
-    outputs = {name: shown(config, run, name, seed) for name in compared}
-    _, seen, about = outputs[compared[0]]
-    rows, labels = [], []
-    for name in figures.shown_classes(about.classes):
-      index = int(np.flatnonzero(seen["label"] == about.classes.index(name))[0])
-      points, truth = seen["points"][index], seen["normals"][index]
-      row = {"truth": (points, figures.normal_colors(truth))}
-      for variant in compared:
-        found = outputs[variant][0][index]
-        title = "RS-CNN" if variant == "normals" else "PointNet"
-        row[title] = (points, figures.normal_colors(found))
-        wrong = 1 - np.sum(found * truth, axis=-1)
-        row[f"{title}, error"] = (points, figures.error_colors(wrong, 1.0))
-      rows.append(row)
-      labels.append(name)
+    figure = figures.parts_figure(*shown(config, run, "parts", seed))
+    run.figure("parts", figure, "Parts of test shapes.")
+  estimates = {
+    title: shown(config, run, name, seed)
+    for name, title in evaluation.NORMAL_ESTIMATORS.items()
+    if name in names
+  }
+  if estimates:
+    _, seen, about = next(iter(estimates.values()))
     run.figure(
       "normals",
-      figures.cloud_figure(rows, labels),
+      figures.normals_figure(
+        {t: found[0] for t, found in estimates.items()}, seen, about
+      ),
       "Normals as colours; errors from grey (none) to red (a right angle and more).",
     )
 

@@ -15,6 +15,31 @@ HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 LINEAR = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
+class PointLinear(nn.Module):
+  """`nn.Dense` of [..., C], as one matrix.
+
+  XLA on a CPU copies a transposed batch of matrices in the gradient of what is not.
+
+  Attributes:
+    features: width.
+    use_bias: whether one is added.
+    kernel_init: of the kernel.
+  """
+
+  features: int
+  use_bias: bool = True
+  kernel_init: nn.initializers.Initializer = LINEAR
+
+  @nn.compact
+  def __call__(self, x: chex.Array) -> chex.Array:
+    """Returns [..., features]."""
+    kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+    flat = x.reshape(-1, x.shape[-1]) @ kernel
+    if self.use_bias:
+      flat += self.param("bias", nn.initializers.zeros, (self.features,))
+    return flat.reshape(*x.shape[:-1], self.features)
+
+
 class PointBlock(nn.Module):
   """A linear map of every point's features, batch normalisation, ReLU.
 
@@ -41,7 +66,7 @@ class PointBlock(nn.Module):
       train: see `TorchBatchNorm`.
       momentum: see `TorchBatchNorm`.
     """
-    x = nn.Dense(
+    x = PointLinear(
       self.features,
       use_bias=self.use_bias or not self.norm,
       kernel_init=self.kernel_init,
@@ -140,4 +165,4 @@ class Head(nn.Module):
       )
       x = block(x, train=train, momentum=momentum)
       x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    return nn.Dense(self.outputs, kernel_init=self.output_init, name="output")(x)
+    return PointLinear(self.outputs, kernel_init=self.output_init, name="output")(x)

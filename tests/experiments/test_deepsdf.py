@@ -15,7 +15,7 @@ from absl.testing import absltest
 from experiments import deepsdf as experiment
 from jaxvision.data import meshes
 from jaxvision.errors import UserError
-from jaxvision.papers.deepsdf import claims, dataset, preprocessing
+from jaxvision.papers.deepsdf import claims, dataset, preprocessing, single_shape
 from jaxvision.papers.deepsdf.dataset import Instance
 from jaxvision.train.run import Run
 from tests.experiments import launching
@@ -86,7 +86,16 @@ class ExperimentTest(absltest.TestCase):
     with run:
       experiment.train(config, run)
       experiment.evaluate(config, run)
-      experiment.evaluate_single(config, run)
+      name, mesh, _ = experiment.single_example(config)
+      single_shape.record(
+        run,
+        experiment.single_network(config),
+        experiment.restore_params(config, run, "single", 0)["decoder"],
+        name,
+        mesh,
+        resolution=config.single_resolution,
+        seed=0,
+      )
     table = self.folder / "run/Evaluation/2/chamfer.csv"
     self.assertLen(table.read_text().splitlines(), 4)
     mesh = self.folder / "run/Reconstructions/2/Meshes/ShapeNetV2/03001627/a.ply"

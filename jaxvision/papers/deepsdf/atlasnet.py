@@ -19,6 +19,8 @@ import optax
 
 from jaxvision.train import Stage, State, gradient_step
 
+POINTS = 2500  # that the paper's auto-encoder sees
+
 
 class AtlasNetSphere(nn.Module):
   """Cloud [..., N, 3] and sphere points [M, 3] -> moved sphere points [..., M, 3].
@@ -37,15 +39,21 @@ class AtlasNetSphere(nn.Module):
   def __call__(self, cloud: chex.Array, sphere: chex.Array) -> chex.Array:
     chex.assert_axis_dimension(cloud, -1, 3)
     chex.assert_shape(sphere, (None, 3))
+
+    def linear(features, width, name):
+      # As one matrix: XLA copies a transposed batch of matrices in the gradient.
+      flat = nn.Dense(width, name=name)(features.reshape(-1, features.shape[-1]))
+      return flat.reshape(*features.shape[:-1], width)
+
     features = cloud
     for number, width in enumerate(self.encoder):
-      features = nn.relu(nn.Dense(width, name=f"encoder{number}")(features))
+      features = nn.relu(linear(features, width, f"encoder{number}"))
     code = nn.Dense(self.latent_size, name="code")(jnp.max(features, axis=-2))
     features = nn.Dense(self.decoder[0], name="fold_code")(code)[..., None, :]
     features = features + nn.Dense(self.decoder[0], use_bias=False, name="fold")(sphere)
     for number, width in enumerate(self.decoder[1:]):
-      features = nn.Dense(width, name=f"decoder{number}")(nn.relu(features))
-    return sphere + nn.Dense(3, name="offset")(nn.relu(features))
+      features = linear(nn.relu(features), width, f"decoder{number}")
+    return sphere + linear(nn.relu(features), 3, "offset")
 
 
 def chamfer(first: chex.Array, second: chex.Array) -> chex.Array:
@@ -141,9 +149,22 @@ def draw_points(count: int):
 
 
 def reconstruct(
-  network: AtlasNetSphere, params: Mapping[str, Any], clouds: chex.Array
+  network: AtlasNetSphere,
+  params: Mapping[str, Any],
+  clouds: chex.Array,
+  *,
+  most: int = POINTS,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns meshes of clouds [S, N, 3]: vertices [S, V, 3] and the faces of all."""
+  """Returns meshes of clouds [S, N, 3]: vertices [S, V, 3] and the faces of all.
+
+  Args:
+    network: the auto-encoder.
+    params: its parameters.
+    clouds: of which the first `most` points are seen.
+    most: see there.
+  """
   vertices, faces = sphere_mesh()
-  moved = jax.jit(network.apply)({"params": params}, clouds, jnp.asarray(vertices))
+  moved = jax.jit(network.apply)(
+    {"params": params}, clouds[:, :most], jnp.asarray(vertices)
+  )
   return np.asarray(moved), faces

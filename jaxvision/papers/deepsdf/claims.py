@@ -18,6 +18,37 @@ PAPER_COMPLETION = "CD median x 10³, 3D-EPN / DeepSDF: chair 2.25 / 1.28, plane
 PAPER_COMPLETION += "0.37, sofa 2.03 / 0.82"
 
 
+def claim_all(
+  run,
+  rows: Sequence[Mapping],
+  has_hole: np.ndarray,
+  cosines: Sequence[float],
+  misfits: tuple[Sequence[float], Sequence[float]],
+  seeds: Sequence[int],
+) -> None:
+  """Records means and makes every claim of the shapes of a class.
+
+  Args:
+    run: the Run.
+    rows: see `claim_reconstruction`; perhaps with "folded".
+    has_hole: [S] bool.
+    cosines: see `claim_normals`.
+    misfits: see `claim_interpolation`; empty where nothing was interpolated.
+    seeds: of rows and cosines.
+  """
+  for name in rows[0]:
+    distances = np.concatenate([row[name] for row in rows])
+    run.result(f"{name}: mean CD × 10³", 1e3 * float(np.mean(distances)))
+  claim_reconstruction(run, rows, seeds)
+  claim_normals(run, cosines, seeds)
+  if misfits[0]:
+    median = float(np.median([value for row in rows for value in row["full"]]))
+    claim_interpolation(run, *misfits, median, seeds)
+  if "folded" in rows[0]:
+    ours, folded = ([row[n][has_hole] for row in rows] for n in ("full", "folded"))
+    claim_baseline(run, ours, folded, seeds)
+
+
 def claim_reconstruction(run, rows: Sequence[Mapping], seeds: Sequence[int]) -> None:
   """C1 and C2: held-out shapes from all samples, and from half.
 
@@ -137,6 +168,12 @@ def claim_single(run, name: str, distance: float, seed: int) -> None:
     seeds=[seed],
     note=f"{name}; samples by visible shell and votes; 30,000 points",
   )
+
+
+def record_shapenet(run, distances: Sequence[float]) -> None:
+  """Records the mean and median of ShapeNet's test shapes' Chamfer distances."""
+  run.result("mean CD × 10³", 1e3 * float(np.mean(distances)), paper="chair 0.204")
+  run.result("median CD × 10³", 1e3 * float(np.median(distances)), paper="chair 0.072")
 
 
 def tables(run, measured: Mapping[str, list[Mapping[str, float]]]) -> None:

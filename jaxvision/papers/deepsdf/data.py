@@ -1,6 +1,5 @@
 """The demo's shapes: families with holes and thin legs, sampled as the paper does."""
 
-import functools
 from typing import NamedTuple
 
 import chex
@@ -12,6 +11,7 @@ from jaxvision.data import shape_families
 from jaxvision.data.shape_families import Shapes
 from jaxvision.papers.deepsdf import preprocessing
 from jaxvision.papers.deepsdf.preprocessing import Samples
+from jaxvision.train import jit_once
 
 
 class ShapeSet(NamedTuple):
@@ -34,7 +34,7 @@ class ShapeSet(NamedTuple):
 
   def shape(self, index: int) -> Shapes:
     """Returns one of the shapes."""
-    return jax.tree.map(lambda leaf: leaf[index], self.shapes)
+    return one_of(self.shapes, index)
 
   def examples(self) -> list[dict]:
     """Returns what `training.draw_samples` draws from."""
@@ -55,38 +55,48 @@ def make(seed: int, count: int, *, samples: int, surface: int) -> ShapeSet:
   """
   shape_key, sample_key = jax.random.split(jax.random.key(seed))
   families = np.arange(count) % len(shape_families.FAMILIES)
-  shapes = shape_families.random_shapes(shape_key, families)
-  keys = jax.random.split(sample_key, count)
-  rows, points, normals = _sample(shapes, keys, samples, surface)
-  rows = np.asarray(rows)
+  shapes = jax.tree.map(np.asarray, shape_families.random_shapes(shape_key, families))
+  # One at a time: however many there are, one function is compiled.
+  rows, points, normals = (
+    np.stack(parts)
+    for parts in zip(
+      *(
+        jax.tree.map(np.asarray, _sample(one_of(shapes, index), key, samples, surface))
+        for index, key in enumerate(jax.random.split(sample_key, count))
+      ),
+      strict=True,
+    )
+  )
   return ShapeSet(
-    jax.tree.map(np.asarray, shapes),
+    shapes,
     [preprocessing.split(one[:, :3], one[:, 3]) for one in rows],
-    np.asarray(points),
-    np.asarray(normals),
+    points,
+    normals,
   )
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _sample(shapes, keys, samples, surface):
-  """Returns samples [S, N, 4], points and normals [S, K, 3]."""
+def one_of(shapes: Shapes, index: int) -> Shapes:
+  """Returns one of several shapes."""
+  return jax.tree.map(lambda leaf: leaf[index], shapes)
+
+
+def _draw(shape, key, samples, surface):
+  """Returns samples [N, 4], points and normals [K, 3] of one shape."""
   near = int(47 / 50 * samples) // 2
   deviations = np.sqrt([preprocessing.VARIANCE, preprocessing.SECOND_VARIANCE])
+  keys = jax.random.split(key, 3)
+  points, normals = shape_families.sample_surface(keys[0], shape, surface)
+  base = points[jnp.arange(near) % surface]
+  noise = jax.random.normal(keys[1], (2, near, 3))
+  scattered = base + jnp.asarray(deviations, jnp.float32)[:, None, None] * noise
+  anywhere = jax.random.uniform(keys[2], (samples - 2 * near, 3), minval=-1.0)
+  queries = jnp.concatenate([scattered.reshape(-1, 3), anywhere])
+  distances = shape_families.signed_distance(shape, queries)
+  rows = jnp.concatenate([queries, distances[:, None]], axis=1)
+  return rows, points, normals
 
-  def of_one(inputs):
-    shape, key = inputs
-    keys = jax.random.split(key, 3)
-    points, normals = shape_families.sample_surface(keys[0], shape, surface)
-    base = points[jnp.arange(near) % surface]
-    noise = jax.random.normal(keys[1], (2, near, 3))
-    scattered = base + jnp.asarray(deviations, jnp.float32)[:, None, None] * noise
-    anywhere = jax.random.uniform(keys[2], (samples - 2 * near, 3), minval=-1.0)
-    queries = jnp.concatenate([scattered.reshape(-1, 3), anywhere])
-    distances = shape_families.signed_distance(shape, queries)
-    rows = jnp.concatenate([queries, distances[:, None]], axis=1)
-    return rows, points, normals
 
-  return jax.lax.map(of_one, (shapes, keys))
+_sample = jit_once(_draw, static_argnums=(2, 3))
 
 
 def half_seen(samples: Samples, *, axis: int = 2, band: float = 0.08) -> Samples:

@@ -71,6 +71,33 @@ def read_split(path: epath.PathLike) -> list[Instance]:
   return instances
 
 
+def first_shapes(
+  data_dir: epath.Path | None, split: str, count: int, *, option: str
+) -> list[Instance]:
+  """Returns the first `count` shapes of a split.
+
+  Args:
+    data_dir: see the module; None where none was given.
+    split: file below it.
+    count: number of shapes.
+    option: what the user sets to another count, for the message.
+
+  Raises:
+    UserError: there is no directory, or the split is missing or shorter.
+  """
+  if data_dir is None:
+    raise UserError(
+      "ShapeNet's samples (SdfSamples/, SurfaceSamples/, NormalizationParameters/, "
+      "splits/) are read from --data_dir=DIR"
+    )
+  instances = read_split(data_dir / split)
+  if len(instances) < count:
+    raise UserError(
+      f"{data_dir / split} has {len(instances)} shapes: {option}={len(instances)}"
+    )
+  return instances[:count]
+
+
 def write_split(path: epath.PathLike, instances: Sequence[Instance]) -> None:
   """Writes a split of shapes."""
   tree: dict[str, dict[str, list[str]]] = {}

@@ -123,13 +123,18 @@ def surface(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     raise UserError(f"no mesh: {error}") from error
 
 
+def is_refinable(resolution: int) -> bool:
+  """Returns whether a grid of so many points along an axis can be refined."""
+  cells = resolution - 1
+  return cells in (_COARSE * 2**steps for steps in range(1, 6))
+
+
 def _refinements(resolution):
-  steps = max(0, (resolution - 1) // _COARSE).bit_length() - 1
-  if steps < 1 or resolution != _COARSE * 2**steps + 1:
+  if not is_refinable(resolution):
     raise UserError(
       f"a refined grid has 65, 129, 257, ... points along an axis, not {resolution}"
     )
-  return steps
+  return ((resolution - 1) // _COARSE).bit_length() - 1
 
 
 @functools.lru_cache(maxsize=8)

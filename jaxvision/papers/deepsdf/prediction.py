@@ -1,15 +1,16 @@
 """The user's meshes and partial clouds in, completed meshes and pictures out."""
 
 import json
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
 from jaxvision.data import files, images, mesh_pictures, meshes, ply
 from jaxvision.errors import UserError
-from jaxvision.papers.deepsdf import completion, inference, preprocessing
+from jaxvision.papers.deepsdf import completion, inference, meshing, preprocessing
+from jaxvision.papers.deepsdf.decoder import Decoder
 
 _LARGEST_RADIUS = 1.5  # of a cloud that claims to be normalised
 
@@ -124,6 +125,35 @@ def observations(requests: Sequence[Request]) -> inference.Observations:
     [wide(request.pos) for request in requests],
     [wide(request.neg) for request in requests],
   )
+
+
+def write_all(
+  run,
+  requests: Sequence[Request],
+  found: inference.Fit,
+  decoder: Decoder,
+  params: Mapping[str, Any],
+  resolution: int,
+) -> None:
+  """Meshes what was found of each request, tells of it, and writes it.
+
+  Args:
+    run: the Run, into whose `out` files are written.
+    requests: what was asked.
+    found: of all requests.
+    decoder, params: the network.
+    resolution: of the meshes.
+  """
+  for request, code, errors in zip(requests, found.codes, found.errors, strict=True):
+    refine = meshing.is_refinable(resolution)
+    mesh = meshing.mesh(decoder, params, code, resolution, refine=refine)
+    error = float(np.mean(errors[-10:]))
+    run.log(
+      f"{request.name}: {len(mesh[1])} faces, mean clamped error {error:.4f}"
+      + ("" if len(mesh[1]) else " (the field has no surface)")
+    )
+    if run.is_main:
+      write(run.out, request, mesh, np.asarray(code), error)
 
 
 def write(

@@ -1,7 +1,8 @@
 """What is reconstructed of test shapes, and by what it is measured."""
 
+import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import chex
@@ -10,16 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxvision.data import shape_families
+from jaxvision.data import meshes, shape_families
 from jaxvision.data.shape_families import Shapes
 from jaxvision.ops import mesh_sampling
 from jaxvision.papers.deepsdf import (
   data,
+  dataset,
   evaluation,
   inference,
   meshing,
 )
+from jaxvision.papers.deepsdf import decoder as decoders
 from jaxvision.papers.deepsdf.decoder import Decoder
+
+_SHAPES_LOOKED_AT = 8
 
 
 class Surface(NamedTuple):
@@ -62,11 +67,30 @@ def surfaces(
   count: int,
 ) -> list[Surface]:
   """Returns the surfaces of codes [S, L], refined where the resolution allows it."""
-  refine = resolution in (65, 129, 257)
+  refine = meshing.is_refinable(resolution)
   meshes = [
     meshing.mesh(decoder, params, code, resolution, refine=refine) for code in codes
   ]
   return [sample(*mesh, count) for mesh in meshes]
+
+
+def normal_agreement(
+  decoder: Decoder, params: Mapping[str, Any], known: data.ShapeSet
+) -> float:
+  """Returns the mean |cosine| of gradients and normals of a few known shapes.
+
+  Args:
+    decoder: the network.
+    params: {"decoder", "codes"} of its training on these shapes.
+    known: the shapes.
+  """
+  found = jax.jit(functools.partial(decoders.normals, decoder))(
+    params["decoder"],
+    params["codes"][:_SHAPES_LOOKED_AT],
+    known.points[:_SHAPES_LOOKED_AT, :1000],
+  )
+  true = known.normals[: len(found), :1000]
+  return float(np.mean(np.abs(np.sum(found * true, axis=-1))))
 
 
 def chamfers(found: list[Surface], truth: np.ndarray) -> np.ndarray:
@@ -77,6 +101,15 @@ def chamfers(found: list[Surface], truth: np.ndarray) -> np.ndarray:
       for surface, points in zip(found, truth, strict=True)
     ]
   )
+
+
+def measures(found: list[Surface], test: data.ShapeSet) -> list[dict[str, float]]:
+  """Returns all measures of the paper of each test shape's surface."""
+  truth = zip(test.points, test.normals, strict=True)
+  return [
+    evaluation.measure((surface.points, surface.normals), true)
+    for surface, true in zip(found, truth, strict=True)
+  ]
 
 
 def nearest_training(train: data.ShapeSet, test: data.ShapeSet) -> np.ndarray:
@@ -100,6 +133,62 @@ def observations(test: data.ShapeSet, *, half: bool = False) -> inference.Observ
   return inference.observe(
     [one.pos for one in some], [one.neg for one in some], length=longest
   )
+
+
+def reconstruct_split(
+  run,
+  decoder: Decoder,
+  params: Mapping[str, Any],
+  fit: Callable,
+  instances: Sequence[dataset.Instance],
+  *,
+  at_once: int,
+  resolution: int,
+  epoch: int,
+) -> list[tuple[dataset.Instance, float]]:
+  """Reconstructs ShapeNet's shapes and writes what the authors' evaluation writes.
+
+  Args:
+    run: the Run; reads its data_dir, writes into Reconstructions/ and Evaluation/.
+    decoder: the network.
+    params: trained.
+    fit: as `inference.compiled_fit` returns it.
+    instances: what is reconstructed.
+    at_once: shapes whose codes are fitted together.
+    resolution: of the meshes.
+    epoch: that names the folders.
+
+  Returns:
+    each shape's Chamfer distance, in its mesh's own frame.
+  """
+  source = dataset.SampleSource(run.data_dir, instances)
+  folder = run.workdir / "Reconstructions" / str(epoch)
+  rows = []
+  for start in range(0, len(instances), at_once):
+    some = instances[start : start + at_once]
+    examples = [source[start + index] for index in range(len(some))]
+    observed = inference.observe(
+      [e["pos"] for e in examples], [e["neg"] for e in examples]
+    )
+    codes = fit(params, observed, jax.random.key(start)).codes
+    for instance, code in zip(some, codes, strict=True):
+      vertices, faces = meshing.mesh(decoder, params, code, resolution)
+      frame = dataset.read_normalization(
+        instance.path(run.data_dir / "NormalizationParameters", ".npz")
+      )
+      vertices = frame.invert(vertices.astype(np.float64))
+      truth = dataset.read_surface(
+        instance.path(run.data_dir / "SurfaceSamples", ".ply")
+      )
+      found = sample(vertices, faces, evaluation.CHAMFER_POINTS)
+      rows.append((instance, evaluation.chamfer(found.points, truth)))
+      if run.is_main:
+        mesh = meshes.Mesh(vertices, faces)
+        dataset.write_reconstruction(folder, instance, mesh, np.asarray(code))
+  if run.is_main:
+    table = run.workdir / "Evaluation" / str(epoch) / "chamfer.csv"
+    dataset.write_chamfer(table, rows)
+  return rows
 
 
 def family_pairs(test: data.ShapeSet, most: int) -> list[tuple[int, int]]:

@@ -22,6 +22,7 @@ from jaxvision.papers.deepsdf.reconstruction import Surface
 
 _TRUTH_RESOLUTION = 97
 _PICTURE = 150  # pixels
+_TRACED = 75  # of pictures that are traced, ray by ray
 
 
 def interpolate(
@@ -173,9 +174,9 @@ def keep_interpolation(
   @jax.jit
   def trace(params, code, origins, directions):
     hit = raycasting.trace(decoder, params, code, origins, directions)
-    return raycasting.shade(hit, axes, _PICTURE)
+    return raycasting.shade(hit, axes, _TRACED)
 
-  rays = raycasting.rays(axes, _PICTURE)
+  rays = raycasting.rays(axes, _TRACED)
   rows = {
     "meshes": [figures.draw(*mesh[:2], size=_PICTURE) for mesh in walk],
     "sphere\ntracing": [np.asarray(trace(params, code, *rays)) for code in path],

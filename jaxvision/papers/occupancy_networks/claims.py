@@ -137,6 +137,16 @@ def claim_refinement(run, before: Sequence[float], after: Sequence[float]) -> No
   )
 
 
+def record(run, rows: Rows) -> None:
+  """Records the table of all variants, and each one's IoU."""
+  found = table(rows)
+  run.table("points", found, "Means over the seeds; IoU and volume of points.")
+  for row in found:
+    if row.get("iou at τ") not in (None, ""):
+      paper = row["paper, IoU at its own scale"] or None
+      run.result(f"{row['variant']}: IoU", row["iou at τ"], paper=paper)
+
+
 def table(rows: Rows) -> list[dict]:
   """Returns a row for each variant: means over the seeds."""
   found = []

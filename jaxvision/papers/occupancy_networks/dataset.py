@@ -20,7 +20,15 @@ import jax
 import numpy as np
 from etils import epath
 
-from jaxvision.data import archives, binvox, files, images, meshes, pipeline
+from jaxvision.data import (
+  archives,
+  binvox,
+  files,
+  images,
+  meshes,
+  pipeline,
+  wheel_meshes,
+)
 from jaxvision.errors import UserError
 from jaxvision.ops import mesh_sampling, voxels
 from jaxvision.papers.occupancy_networks.shapes import HALF
@@ -225,6 +233,31 @@ def write_model(folder: epath.PathLike, example: dict[str, Any]) -> None:
     (folder / _IMAGES).mkdir(exist_ok=True)
     for index, picture in enumerate(example["images"]):
       images.write_jpeg(folder / _IMAGES / f"{index:03d}.jpg", picture)
+
+
+def mesh_paths(
+  data_dir: epath.Path | None, first: int, count: int
+) -> list[epath.PathLike]:
+  """Returns watertight meshes' files: of a folder, or of pybullet where installed.
+
+  Args:
+    data_dir: the folder, or None.
+    first: number of the first one, in order of name.
+    count: at most so many.
+
+  Raises:
+    UserError: there are none.
+  """
+  if data_dir is None:
+    paths = wheel_meshes.random_objects()
+  else:
+    paths = sorted(p for s in ("ply", "obj", "off") for p in data_dir.glob(f"*.{s}"))
+  if not paths[first : first + count]:
+    raise UserError(
+      f"no meshes from number {first} on: give --data_dir=DIR with more .ply, .obj or "
+      ".off files, or install pybullet"
+    )
+  return paths[first : first + count]
 
 
 def of_meshes(

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxvision.data import pipeline
 from jaxvision.errors import UserError
-from jaxvision.ops import mise, voxels
+from jaxvision.ops import voxels
 from jaxvision.papers.occupancy_networks import (
   data,
   evaluation,
@@ -324,28 +324,6 @@ def keep_samples(run, maker: Maker, count: int) -> None:
     row[f"sample {index + 1}"] = figures.draw(surface.vertices, surface.faces)
   figure = figures.reconstruction_figure([row])
   run.figure("samples", figure, "Drawn by the unconditional model, from two sides.")
-
-
-def extraction_difference() -> float:
-  """Returns how far MISE's mesh of a smooth field is from the dense grid's (C3).
-
-  The field is a torus with a bump, the grid 64^3; infinite where the meshes have
-  another number of vertices or other faces.
-  """
-
-  def field(points):
-    x, y, z = np.asarray(points).T
-    return 0.13 + 0.03 * np.sin(9 * x) - np.hypot(np.hypot(x, z) - 0.3, y)
-
-  found = mise.extract(field, resolution=16, steps=2)
-  axis = np.linspace(-generation.HALF, generation.HALF, 65)
-  grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
-  dense = field(grid.reshape(-1, 3)).reshape(grid.shape[:3])
-  vertices, faces = generation.surface_of(found.values, 0.0)
-  true_vertices, true_faces = generation.surface_of(dense, 0.0)
-  if not np.array_equal(faces, true_faces):
-    return float("inf")
-  return float(np.max(np.abs(vertices - true_vertices)))
 
 
 def load_weights(path: str, task: str) -> tuple[nn.Module, Any]:

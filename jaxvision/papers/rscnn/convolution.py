@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxvision.nn.point_layers import HE_NORMAL
+from jaxvision.nn.point_layers import HE_NORMAL, PointLinear
 from jaxvision.nn.torch_batch_norm import MOMENTUM, TorchBatchNorm
 from jaxvision.papers.rscnn import grouping
 from jaxvision.papers.rscnn.relations import relation
@@ -79,7 +79,7 @@ class RelationShapeConv(nn.Module):
     middle = self.features // (2 if self.first else 4)
 
     def linear(width, name):
-      return nn.Dense(width, kernel_init=HE_NORMAL, name=name)
+      return PointLinear(width, kernel_init=HE_NORMAL, name=name)
 
     raise_xyz = linear(width, "xyz_raising") if self.first else None
     raise_channels = linear(self.features, "channel_raising")

@@ -15,6 +15,7 @@ from jaxvision.papers.rscnn.training import Model
 Batch = Mapping[str, chex.Array]
 
 SHIFT = 0.2
+NORMAL_ESTIMATORS = {"normals": "RS-CNN", "normals_pointnet": "PointNet"}
 # Turned about x: training shapes are turned about z at random.
 CONDITIONS = {
   "clean": lambda batch: batch,

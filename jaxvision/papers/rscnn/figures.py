@@ -1,10 +1,13 @@
 """Pictures: parts and normals as colours, accuracy under disturbance as bars."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from jaxvision.data.mesh_pictures import draw_mesh
+from jaxvision.papers.rscnn import metrics
+from jaxvision.papers.rscnn.data import Source
 
 SIZE = 300  # pixels of a cloud's picture
 DISC = 0.018  # radius of a point, in parts of the picture
@@ -108,6 +111,55 @@ def cloud_figure(
       handletextpad=0.1,
     )
   return figure
+
+
+def parts_figure(
+  output: np.ndarray, seen: Mapping[str, np.ndarray], about: Source
+) -> Any:
+  """Returns a figure of one shape of each category: true parts, ours, what is wrong.
+
+  Args:
+    output: [E, N, K] logits of parts of all examples.
+    seen: the examples: "points", "parts", "label".
+    about: their source.
+  """
+  rows, labels = [], list(about.classes[:MOST_ROWS])
+  for label, name in enumerate(labels):
+    index = int(np.flatnonzero(seen["label"] == label)[0])
+    own = about.parts[name]
+    found = metrics.predicted_parts(output[index], own)
+    points, truth = seen["points"][index], seen["parts"][index]
+    rows.append(
+      {
+        "truth": (points, part_colors(truth, own[0])),
+        "RS-CNN": (points, part_colors(found, own[0])),
+        "wrong": (points, error_colors(found != truth, 1.0)),
+      }
+    )
+  return cloud_figure(rows, labels)
+
+
+def normals_figure(
+  outputs: Mapping[str, np.ndarray], seen: Mapping[str, np.ndarray], about: Source
+) -> Any:
+  """Returns a figure of a few shapes: true normals, and those of each network.
+
+  Args:
+    outputs: {title: unit normals [E, N, 3] of all examples}.
+    seen: the examples: "points", "normals", "label".
+    about: their source.
+  """
+  rows, labels = [], shown_classes(about.classes)
+  for name in labels:
+    index = int(np.flatnonzero(seen["label"] == about.classes.index(name))[0])
+    points, truth = seen["points"][index], seen["normals"][index]
+    row = {"truth": (points, normal_colors(truth))}
+    for title, output in outputs.items():
+      row[title] = (points, normal_colors(output[index]))
+      wrong = 1 - np.sum(output[index] * truth, axis=-1)
+      row[f"{title}, error"] = (points, error_colors(wrong, 1.0))
+    rows.append(row)
+  return cloud_figure(rows, labels)
 
 
 def robustness_figure(
