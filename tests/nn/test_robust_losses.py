@@ -12,37 +12,46 @@ from jaxvision.ops import robust
 from jaxvision.train import jit_once
 
 
+def values_of(loss, x, seed=1):
+  """Returns a new loss's variables, its shape and scale, and the losses of x."""
+
+  @jit_once
+  def run(key, x):
+    variables = loss.init(key, x)
+    alpha, scale = (loss.apply(variables, method=m) for m in ("alpha", "scale"))
+    return variables, alpha, scale, loss.apply(variables, x)
+
+  return run(jax.random.key(seed), x)
+
+
+compiled_nll = jit_once(robust.nll)
+
+
 class AdaptiveLossTest(chex.TestCase):
   def test_starts_where_it_is_told(self):
     loss = robust_losses.AdaptiveLoss((4,), alpha_init=0.5, scale_init=0.3)
     x = jax.random.normal(jax.random.key(0), (7, 4))
-    variables = loss.init(jax.random.key(1), x)
-    np.testing.assert_allclose(
-      loss.apply(variables, method="alpha"), [0.5] * 4, rtol=1e-6
-    )
-    np.testing.assert_allclose(
-      loss.apply(variables, method="scale"), [0.3] * 4, rtol=1e-6
-    )
-    np.testing.assert_allclose(
-      loss.apply(variables, x), robust.nll(x, 0.5, 0.3), rtol=1e-5
-    )
+    _, alpha, scale, found = values_of(loss, x)
+    np.testing.assert_allclose(alpha, [0.5] * 4, rtol=1e-6)
+    np.testing.assert_allclose(scale, [0.3] * 4, rtol=1e-6)
+    np.testing.assert_allclose(found, compiled_nll(x, 0.5, 0.3), rtol=1e-5)
 
   def test_equal_bounds_are_exact_constants(self):
     loss = robust_losses.AdaptiveLoss(
       (3,), alpha_low=2.0, alpha_high=2.0, scale_low=0.1, scale_init=0.1
     )
     x = jnp.ones((2, 3))
-    variables = loss.init(jax.random.key(0), x)
+    variables, alpha, _, found = values_of(loss, x)
     self.assertEmpty(variables)
-    np.testing.assert_array_equal(loss.apply(variables, method="alpha"), [2.0] * 3)
-    np.testing.assert_allclose(loss.apply(variables, x), robust.nll(x, 2.0, 0.1))
+    np.testing.assert_array_equal(alpha, [2.0] * 3)
+    np.testing.assert_allclose(found, compiled_nll(x, 2.0, 0.1), rtol=1e-6)
 
   def test_learns_the_shape_and_scale_of_its_data(self):
-    keys = jax.random.split(jax.random.key(0))
+    key = jax.random.key(0)
     truth = jnp.array([0.5, 1.9]), jnp.array([0.3, 2.0])
-    x = robust.sample(keys[0], *truth, (4096, 2))
+    x = jit_once(robust.sample, static_argnums=3)(key, *truth, (4096, 2))
     loss = robust_losses.AdaptiveLoss((2,))
-    params = loss.init(keys[1], x)
+    params, *_ = values_of(loss, x)
     optimizer = optax.adam(0.05)
 
     @jit_once
@@ -56,8 +65,9 @@ class AdaptiveLossTest(chex.TestCase):
       return jax.lax.scan(step, (params, optimizer.init(params)), length=300)[0][0]
 
     params = train(params)
-    np.testing.assert_allclose(loss.apply(params, method="alpha"), truth[0], atol=0.15)
-    np.testing.assert_allclose(loss.apply(params, method="scale"), truth[1], rtol=0.1)
+    alpha, scale = (loss.apply(params, method=m) for m in ("alpha", "scale"))
+    np.testing.assert_allclose(alpha, truth[0], atol=0.15)
+    np.testing.assert_allclose(scale, truth[1], rtol=0.1)
 
   @parameterized.parameters(
     ({"alpha_low": -1.0}, "alpha_low"),

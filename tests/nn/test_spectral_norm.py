@@ -1,5 +1,7 @@
 """Tests of spectral normalisation."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ from absl.testing import absltest, parameterized
 from jaxvision.nn import spectral_norm
 from jaxvision.nn.convolution import Conv, ConvTranspose
 from jaxvision.nn.spectral_norm import SpectralConv
+from jaxvision.train.once import jit_once
 
 X = jax.random.normal(jax.random.key(0), (2, 6, 6, 3))
 
@@ -46,8 +49,9 @@ class SpectralConvTest(parameterized.TestCase):
   @parameterized.parameters(False, True)
   def test_is_the_convolution_by_the_divided_kernel(self, transposed):
     layer = SpectralConv(4, (3, 3), strides=2, padding=1, transposed=transposed)
-    variables = layer.init(jax.random.key(2), X)
-    found, state = layer.apply(variables, X, train=True, mutable="spectral")
+    variables = jit_once(layer.init)(jax.random.key(2), X)
+    apply = functools.partial(layer.apply, train=True, mutable="spectral")
+    found, state = jax.jit(apply)(variables, X)
     kernel = variables["params"]["kernel"]
     u, v = state["spectral"]["u"], state["spectral"]["v"]
     divided = kernel / (v @ matrix_of(kernel) @ u)
@@ -57,15 +61,16 @@ class SpectralConvTest(parameterized.TestCase):
 
   def test_each_training_pass_iterates_once_and_inference_never(self):
     layer = SpectralConv(4, (3, 3), kernel_init=jax.nn.initializers.normal(1.0))
-    variables = layer.init(jax.random.key(2), X)
+    variables = jit_once(layer.init)(jax.random.key(2), X)
     kernel = matrix_of(variables["params"]["kernel"])
     u = np.asarray(variables["spectral"]["u"])
+    train = jax.jit(functools.partial(layer.apply, train=True, mutable="spectral"))
     for _ in range(2):
       v = kernel @ u
       v /= np.linalg.norm(v)
       u = v @ kernel
       u /= np.linalg.norm(u)
-      _, state = layer.apply(variables, X, train=True, mutable="spectral")
+      _, state = train(variables, X)
       variables = {"params": variables["params"], **state}
       np.testing.assert_allclose(state["spectral"]["u"], u, atol=1e-5)
       np.testing.assert_allclose(state["spectral"]["v"], v, atol=1e-5)
@@ -76,9 +81,10 @@ class SpectralConvTest(parameterized.TestCase):
 
   def test_gradient_goes_through_the_value_but_not_its_vectors(self):
     layer = SpectralConv(2, (1, 1), use_bias=False)
-    variables = layer.init(jax.random.key(3), X)
+    variables = jit_once(layer.init)(jax.random.key(3), X)
     weights = jax.random.normal(jax.random.key(4), (2, 6, 6, 2))
 
+    @functools.partial(jax.jit, static_argnums=2)
     def loss(kernel, vectors, train):
       found, _ = layer.apply(
         {"params": {"kernel": kernel}, "spectral": vectors},
@@ -89,10 +95,13 @@ class SpectralConvTest(parameterized.TestCase):
       return jnp.vdot(weights, found)
 
     kernel, before = variables["params"]["kernel"], variables["spectral"]
-    _, state = layer.apply(variables, X, train=True, mutable="spectral")
+    _, state = jax.jit(functools.partial(layer.apply, train=True, mutable="spectral"))(
+      variables, X
+    )
     after = state["spectral"]
     # With vectors frozen the loss is a plain function of the kernel.
-    frozen = jax.grad(loss)(kernel, after, False)
+    gradient = jax.jit(jax.grad(loss), static_argnums=2)
+    frozen = gradient(kernel, after, False)
     direction = jax.random.normal(jax.random.key(5), kernel.shape)
     step = 1e-2
     ahead, behind = (
@@ -102,7 +111,7 @@ class SpectralConvTest(parameterized.TestCase):
     np.testing.assert_allclose(jnp.vdot(frozen, direction), slope, rtol=1e-2)
     # In training they move, and no gradient follows them.
     np.testing.assert_allclose(
-      jax.grad(loss)(kernel, before, True), frozen, rtol=1e-4, atol=1e-5
+      gradient(kernel, before, True), frozen, rtol=1e-4, atol=1e-5
     )
     # Scaling the kernel changes nothing, so that the gradient stands across it.
     self.assertLess(abs(float(jnp.vdot(frozen, kernel))), 1e-3)

@@ -8,10 +8,15 @@ from absl.testing import absltest, parameterized
 
 from jaxvision.ops import bayer, demosaic
 from jaxvision.ops.space_to_depth import depth_to_space, space_to_depth
+from jaxvision.train.once import jit_once
 
-bilinear = jax.jit(demosaic.bilinear, static_argnums=1)
-menon = jax.jit(demosaic.menon, static_argnums=1, static_argnames="refine")
+bilinear = jit_once(demosaic.bilinear, static_argnums=1)
+compiled_menon = jit_once(demosaic.menon, static_argnums=1, static_argnames="refine")
 RGB = jax.random.uniform(jax.random.key(0), (2, 8, 10, 3))
+
+
+def menon(planes, pattern, refine=True):
+  return compiled_menon(planes, pattern, refine=refine)
 
 
 class SpaceToDepthTest(parameterized.TestCase):

@@ -11,6 +11,11 @@ from hypothesis import strategies as st
 from jaxvision.ops import dual_quaternion, kinematics, rigid
 
 forward = jax.jit(kinematics.forward)
+spatial_jacobians = jax.jit(kinematics.spatial_jacobians, static_argnames="floating")
+from_transform = jax.jit(dual_quaternion.from_transform)
+to_transform = jax.jit(dual_quaternion.to_transform)
+blend = jax.jit(dual_quaternion.blend)
+exp_twist = jax.jit(rigid.exp_twist)
 
 
 def branching_tree():
@@ -18,7 +23,7 @@ def branching_tree():
   rng = np.random.default_rng(0)
   axes = rng.normal(size=(4, 3))
   axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-  frames = rigid.exp_twist(jnp.asarray(rng.normal(size=(4, 6)), jnp.float32))
+  frames = exp_twist(jnp.asarray(rng.normal(size=(4, 6)), jnp.float32))
   kinds = jnp.array([0, 1, 0, 0], jnp.int32)
   parents = jnp.array([0, 1, 1, 3], jnp.int32)
   return kinematics.Tree(parents, kinds, jnp.asarray(axes, jnp.float32), frames)
@@ -36,7 +41,7 @@ class KinematicsTest(chex.TestCase):
     np.testing.assert_allclose(bodies[1, :3, 0], [0, 1, 0], atol=1e-6)
     np.testing.assert_allclose(bodies[2, :3, 3], [0, 2, 0], atol=1e-6)
     np.testing.assert_allclose(bodies[2, :3, :3], np.eye(3), atol=1e-6)
-    jacobians = kinematics.spatial_jacobians(tree, bodies)
+    jacobians = spatial_jacobians(tree, bodies)
     np.testing.assert_array_equal(jacobians[0], 0)
     np.testing.assert_allclose(jacobians[1, :, 0], [0, 0, 1, 0, 0, 0], atol=1e-6)
     np.testing.assert_array_equal(jacobians[1, :, 1], 0)
@@ -57,7 +62,7 @@ class KinematicsTest(chex.TestCase):
 
   def test_spatial_jacobians_are_derivatives_of_points(self):
     tree = branching_tree()
-    base = rigid.exp_twist(jnp.array([0.3, -0.2, 0.5, 1.0, 2.0, -1.0]))
+    base = exp_twist(jnp.array([0.3, -0.2, 0.5, 1.0, 2.0, -1.0]))
     point = jnp.array([0.4, -0.7, 0.2])
 
     def where(positions, twist):
@@ -69,8 +74,8 @@ class KinematicsTest(chex.TestCase):
       positions, jnp.zeros(6)
     )
     bodies = forward(tree, positions, base)
-    jacobians = kinematics.spatial_jacobians(tree, bodies, floating=True)
-    places = where(positions, jnp.zeros(6))
+    jacobians = spatial_jacobians(tree, bodies, floating=True)
+    places = jax.jit(where)(positions, jnp.zeros(6))
     crossed = -rigid.cross_matrix(places)
     identity = jnp.broadcast_to(jnp.eye(3), (5, 3, 3))
     expected = jnp.concatenate([crossed, identity], axis=-1) @ jacobians
@@ -81,18 +86,14 @@ class KinematicsTest(chex.TestCase):
 class DualQuaternionTest(chex.TestCase):
   def transforms(self, count=6, seed=0):
     twists = np.random.default_rng(seed).normal(size=(count, 6))
-    return rigid.exp_twist(jnp.asarray(twists, jnp.float32))
+    return exp_twist(jnp.asarray(twists, jnp.float32))
 
   @chex.variants(with_jit=True, without_jit=True)
   def test_there_and_back(self):
     transforms = self.transforms()
     duals = self.variant(dual_quaternion.from_transform)(transforms)
-    np.testing.assert_allclose(
-      dual_quaternion.to_transform(duals), transforms, atol=1e-5
-    )
-    np.testing.assert_allclose(
-      dual_quaternion.to_transform(-duals), transforms, atol=1e-5
-    )
+    np.testing.assert_allclose(to_transform(duals), transforms, atol=1e-5)
+    np.testing.assert_allclose(to_transform(-duals), transforms, atol=1e-5)
 
   @parameterized.parameters(0.0, 0.25, 0.5)
   def test_blend_of_a_screw_stays_on_it(self, share):
@@ -100,11 +101,9 @@ class DualQuaternionTest(chex.TestCase):
     end = rigid.transform(
       rigid.exp_rotation(jnp.array(1.0 * axis)), jnp.array(0.0 * axis + [0, 0, 2.0])
     )
-    duals = dual_quaternion.from_transform(jnp.stack([jnp.eye(4), end]))
+    duals = from_transform(jnp.stack([jnp.eye(4), end]))
     signs = jnp.array([[1.0], [-1.0]])  # the same transform with the other sign
-    found = dual_quaternion.to_transform(
-      dual_quaternion.blend(signs * duals, jnp.array([1 - share, share]))
-    )
+    found = to_transform(blend(signs * duals, jnp.array([1 - share, share])))
     # Along the same screw, by an angle that is exact in the middle.
     np.testing.assert_allclose(found[:2, 3], 0, atol=1e-6)
     np.testing.assert_allclose(found[2, :3], [0, 0, 1], atol=1e-6)
@@ -118,11 +117,9 @@ class DualQuaternionTest(chex.TestCase):
   )
   @hypothesis.settings(max_examples=20, deadline=None)
   def test_any_blend_is_a_finite_rigid_motion(self, scale, seed):
-    duals = dual_quaternion.from_transform(self.transforms(3, seed))
+    duals = from_transform(self.transforms(3, seed))
     weights = scale * np.random.default_rng(seed).uniform(size=3)
-    found = dual_quaternion.to_transform(
-      dual_quaternion.blend(duals, jnp.asarray(weights, jnp.float32))
-    )
+    found = to_transform(blend(duals, jnp.asarray(weights, jnp.float32)))
     product = found[:3, :3] @ found[:3, :3].T
     np.testing.assert_allclose(product, np.eye(3), atol=1e-4)
     self.assertTrue(np.isfinite(found).all())

@@ -13,6 +13,14 @@ from jaxvision.ops import local_fit
 fit = jax.jit(local_fit.fit)
 
 
+@jax.jit
+def slope_of_the_gradient(xy, values):
+  """Returns the derivative of the fitted gradient's sum by the values."""
+  return jax.grad(lambda v: jnp.sum(local_fit.fit(xy, v, jnp.ones(25)).gradient))(
+    values
+  )
+
+
 def offsets(side=5, pitch=1.5, shift=(0.0, 0.0)):
   steps = (np.arange(side) - side // 2) * pitch
   x, y = np.meshgrid(steps, steps)
@@ -73,15 +81,14 @@ class LocalFitTest(chex.TestCase):
       found = fit(where, values, jnp.ones(25))
       self.assertFalse(bool(found.valid))
       chex.assert_tree_all_finite(found)
-      gradient = jax.grad(lambda v, w=where: jnp.sum(fit(w, v, jnp.ones(25)).gradient))(
-        values
-      )
+      gradient = slope_of_the_gradient(where, values)
       self.assertTrue(bool(jnp.all(jnp.isfinite(gradient))))
 
   def test_gradient_passes_through_the_fit(self):
     xy = offsets()
     weights = jnp.ones(25)
-    rate = jax.jacrev(lambda v: fit(xy, v, weights).gradient[0])(quadratic(xy))
+    by_x = jax.grad(lambda v: local_fit.fit(xy, v, weights).gradient[0])
+    rate = jax.jit(by_x)(quadratic(xy))
     expected = xy[:, 0] / jnp.sum(xy[:, 0] ** 2)  # of the slope of symmetric offsets
     np.testing.assert_allclose(rate, expected, atol=1e-5)
 

@@ -1,5 +1,7 @@
 """Pooling held to its definition and to the gradient that XLA defines."""
 
+import functools
+
 import chex
 import hypothesis
 import jax
@@ -32,11 +34,16 @@ class MaxPoolTest(chex.TestCase):
     # Few levels, so that many windows hold their largest element twice.
     levels = np.random.default_rng(seed).integers(3, size=(2, *sizes, 2))
     x = jnp.asarray(levels, jnp.float32)
-    ours = with_gradient(
-      lambda x: max_pool(x, window, strides=strides, padding=padding), x
-    )
-    xla = with_gradient(lambda x: nn.max_pool(x, window, strides, padding), x)
-    chex.assert_trees_all_equal(ours, xla)
+
+    @jax.jit
+    def both(x):
+      ours = functools.partial(max_pool, window=window, strides=strides)
+      xla = functools.partial(nn.max_pool, window_shape=window, strides=strides)
+      return [
+        with_gradient(functools.partial(f, padding=padding), x) for f in (ours, xla)
+      ]
+
+    chex.assert_trees_all_equal(*both(x))
 
   @chex.variants(with_jit=True, without_jit=True)
   @parameterized.parameters(1, 3)
@@ -51,7 +58,7 @@ class MaxPoolTest(chex.TestCase):
       x = jnp.asarray(np.random.default_rng(0).permutation(25.0 * np.arange(32)) / 800)
       x = x.reshape(1, 4, 4, 2)
       jax.test_util.check_grads(
-        lambda x: jnp.sum(jnp.sin(max_pool(x, 3, strides=1))), (x,), order=2
+        jax.jit(lambda x: jnp.sum(jnp.sin(max_pool(x, 3, strides=1)))), (x,), order=2
       )
 
   def test_nan_is_kept(self):
@@ -80,21 +87,15 @@ class AveragePoolTest(chex.TestCase):
     self, sizes, window, strides, padding, count
   ):
     x = jax.random.normal(jax.random.key(sum(sizes)), (2, *sizes, 2))
-    ours = with_gradient(
-      jax.jit(
-        lambda x: average_pool(
-          x, window, strides=strides, padding=padding, count_padding=count
-        )
-      ),
-      x,
-    )
-    xla = with_gradient(
-      jax.jit(
-        lambda x: nn.avg_pool(x, window, strides, padding, count_include_pad=count)
-      ),
-      x,
-    )
-    chex.assert_trees_all_close(ours, xla, rtol=1e-5, atol=1e-5)
+
+    @jax.jit
+    def both(x):
+      options = {"strides": strides, "padding": padding}
+      ours = functools.partial(average_pool, window=window, count_padding=count)
+      xla = functools.partial(nn.avg_pool, window_shape=window, count_include_pad=count)
+      return [with_gradient(functools.partial(f, **options), x) for f in (ours, xla)]
+
+    chex.assert_trees_all_close(*both(x), rtol=1e-5, atol=1e-5)
 
   @chex.variants(with_jit=True, without_jit=True)
   def test_padding_is_left_out_of_the_count(self):

@@ -47,7 +47,8 @@ class RotationTest(chex.TestCase):
       for angle in (0.0, 1e-3, 0.1, 2.0):
         twist = np.array([0.6 * angle, -0.8 * angle, 0, 1, 2, 3])
         steps = 1e-6 * np.eye(6)
-        difference = [function(twist + s) - function(twist - s) for s in steps]
+        both = [(function(twist + s), function(twist - s)) for s in steps]
+        difference = [np.subtract(*pair) for pair in both]
         expected = np.stack(difference, axis=1) / 2e-6
         np.testing.assert_allclose(jacobian(twist), expected, atol=1e-8)
 
@@ -105,7 +106,9 @@ class FitTest(chex.TestCase):
       moved = rigid.apply(rigid.exp_twist(twist) @ best, self.source)
       return jnp.sum(weights[:, None] * jnp.square(moved - target))
 
-    np.testing.assert_allclose(jax.grad(error)(jnp.zeros(6)), np.zeros(6), atol=1e-3)
+    np.testing.assert_allclose(
+      jax.jit(jax.grad(error))(jnp.zeros(6)), np.zeros(6), atol=1e-3
+    )
 
   @hypothesis.given(
     count=st.integers(1, 4),
@@ -135,7 +138,9 @@ class FitTest(chex.TestCase):
 
   def test_many_pairs_at_once(self):
     sources = np.stack([self.source, self.source[::-1]])
-    found = jax.vmap(rigid.fit)(sources, np.stack([self.target, self.target[::-1]]))
+    found = jax.jit(jax.vmap(rigid.fit))(
+      sources, np.stack([self.target, self.target[::-1]])
+    )
     np.testing.assert_allclose(found, np.stack([self.truth] * 2), atol=1e-5)
 
 

@@ -9,9 +9,12 @@ from absl.testing import absltest
 from jaxvision.data import scenes
 from jaxvision.ops import rigid
 from jaxvision.ops import view_synthesis as views
+from jaxvision.train.once import jit_once
 
 INTRINSICS = jnp.array([[20.0, 0.5, 7.3], [0.0, 22.0, 5.1], [0.0, 0.0, 1.0]])
 synthesize = jax.jit(views.synthesize)
+exp_twist = jax.jit(rigid.exp_twist)
+render = jit_once(scenes.render)
 DEPTH = jax.random.uniform(jax.random.key(0), (10, 14), minval=2.0, maxval=5.0)
 
 
@@ -32,13 +35,13 @@ class ViewSynthesisTest(chex.TestCase):
     np.testing.assert_allclose(view.image, image, atol=1e-3)
 
   def test_rendered_depth_and_motion_bring_the_other_view(self):
-    scene = scenes.random_scene(jax.random.key(2), num_objects=2)
+    draw = jit_once(scenes.random_scene, static_argnames="num_objects")
+    scene = draw(jax.random.key(2), num_objects=2)
     # Waves long against a pixel, which interpolation keeps.
     scene = scene.replace(frequency=0.1 * scene.frequency)
     camera = scenes.front_camera(24, 32)
     turn, shift = jnp.array([0.01, -0.02, 0.03]), jnp.array([0.2, -0.1, 0.15])
     other = scenes.moved_camera(camera, turn, shift)
-    render = jax.jit(scenes.render)
     target, source = render(scene, camera), render(scene, other)["image"]
     transform = rigid.transform(other.extrinsics[:, :3], other.extrinsics[:, 3])
     view = synthesize(source, target["depth"], transform, camera.intrinsics)
@@ -83,7 +86,7 @@ class ViewSynthesisTest(chex.TestCase):
 
   def test_points_behind_the_camera_are_not_seen(self):
     image = jnp.ones((10, 14, 1))
-    back = rigid.exp_twist(jnp.array([0.0, 0.0, 0.0, 0.0, 0.0, -20.0]))
+    back = exp_twist(jnp.array([0.0, 0.0, 0.0, 0.0, 0.0, -20.0]))
 
     def total(depth):
       view = synthesize(image, depth, back, INTRINSICS)
@@ -97,7 +100,7 @@ class ViewSynthesisTest(chex.TestCase):
     images = jax.random.uniform(jax.random.key(3), (2, 10, 14, 3))
     depth = jnp.broadcast_to(DEPTH, (2, 10, 14))
     twists = jnp.array([[0.0] * 6, [0.02, 0.01, -0.03, 0.1, -0.2, 0.1]])
-    transforms = jax.jit(rigid.exp_twist)(twists)
+    transforms = exp_twist(twists)
     intrinsics = jnp.broadcast_to(INTRINSICS, (2, 3, 3))
     found = synthesize(images, depth, transforms, intrinsics)
     for index in range(2):
