@@ -1,4 +1,4 @@
-"""COCO-Stuff, ADE20K, Cityscapes and Facades as their authors distribute them.
+"""COCO-Stuff, ADE20K, Cityscapes, Flickr and Facades, as files; and demo scenes.
 
 Splits are "train" and "val". Each example has "image", "labels" and, where the data set
 has them, "instances", all as stored: `preprocessing.prepare` makes them of one size. A
@@ -10,12 +10,15 @@ import functools
 from collections.abc import Iterator
 from typing import ClassVar
 
+import jax
 import numpy as np
 from etils import epath
 
-from jaxvision.data import builder, files, images
+from jaxvision.data import builder, files, images, label_scenes, pipeline
 from jaxvision.errors import UserError
 from jaxvision.ops.label_maps import UNKNOWN
+from jaxvision.papers.spade import coco_instances
+from jaxvision.papers.spade.preprocessing import Preprocessing, prepare
 from jaxvision.papers.spade.variants import DATA_SETS, DataSet
 
 SPLITS = ("train", "val")
@@ -68,9 +71,20 @@ class CocoStuff(LabelledImages):
   INSTRUCTIONS = (
     "Get the images of https://cocodataset.org and stuffthingmaps_trainval2017.zip of "
     "https://github.com/nightrome/cocostuff; put images into {train,val}_img/, label "
-    "maps into {train,val}_label/, and into {train,val}_inst/ the instance maps that "
-    "the authors' generate_coco_inst.py makes"
+    "maps into {train,val}_label/, and instances_{train,val}2017.json of "
+    "annotations_trainval2017.zip into annotations/ (or finished instance maps into "
+    "{train,val}_inst/)"
   )
+
+  def _split_generators(self, dl_manager):
+    root = dl_manager.manual_dir
+    for split in SPLITS:
+      if not (root / f"{split}_inst").exists():
+        annotations = root / "annotations" / f"instances_{split}2017.json"
+        coco_instances.write(
+          annotations, root / f"{split}_label", root / f"{split}_inst"
+        )
+    return super()._split_generators(dl_manager)
 
   def _paths(self, root, split):
     for path in sorted((root / f"{split}_img").glob("*.jpg")):
@@ -134,21 +148,78 @@ class Cityscapes(LabelledImages):
       }
 
 
-class Facades(LabelledImages):
-  """Fronts of houses in 13 classes, without instances; label maps beside pictures."""
+class _Folders(LabelledImages):
+  """Pictures and label maps of one name in folders of their own."""
 
-  CLASSES = DATA_SETS["facades"]
   FILES = tuple(
     f"{split}_{kind}" for split in SPLITS for kind in ("img/*.jpg", "label/*.png")
-  )
-  INSTRUCTIONS = (
-    "Put the CMP facades of https://cmp.felk.cvut.cz/~tylecr1/facade into "
-    "{train,val}_img/*.jpg and their label maps into {train,val}_label/*.png"
   )
 
   def _paths(self, root, split):
     for path in sorted((root / f"{split}_img").glob("*.jpg")):
       yield {"image": path, "labels": root / f"{split}_label" / f"{path.stem}.png"}
+
+
+class Flickr(_Folders):
+  """Landscapes whose label maps, in COCO-Stuff's classes, a segmenter made."""
+
+  CLASSES = DATA_SETS["flickr"]
+  INSTRUCTIONS = (
+    "The authors did not publish theirs: put photographs into {train,val}_img/*.jpg "
+    "and into {train,val}_label/*.png what DeepLab-v2, trained on COCO-Stuff, sees in "
+    "them (https://github.com/kazuto1011/deeplab-pytorch)"
+  )
+
+
+class Facades(_Folders):
+  """Fronts of houses in 13 classes, without instances."""
+
+  CLASSES = DATA_SETS["facades"]
+  INSTRUCTIONS = (
+    "Put the CMP facades of https://cmp.felk.cvut.cz/~tylecr1/facade into "
+    "{train,val}_img/*.jpg and their label maps into {train,val}_label/*.png"
+  )
+
+
+BUILDERS: dict[str, type[LabelledImages]] = {
+  "coco": CocoStuff,
+  "ade20k": Ade20k,
+  "cityscapes": Cityscapes,
+  "flickr": Flickr,
+  "facades": Facades,
+}
+
+
+def scenes(count: int, size: int, seed: int) -> pipeline.ArraySource:
+  """Returns the demo's scenes; see `label_scenes.random_scenes`."""
+  made = label_scenes.random_scenes(count, size, seed)
+  del made["gain"]
+  return pipeline.ArraySource(made)
+
+
+def to_batch(options: Preprocessing) -> pipeline.Transform:
+  """Returns what makes an example of a batch from one as stored, with draws of rng."""
+
+  def transform(example, rng):
+    prepared = prepare(
+      example["image"], example["labels"], example.get("instances"), options, rng
+    )
+    prepared["images"] = prepared.pop("image")
+    return prepared
+
+  return transform
+
+
+def batch_shapes(size: int, data: DataSet) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns the shapes of batches of so many examples."""
+  shape = (size, *data.shape)
+  shapes = {
+    "images": jax.ShapeDtypeStruct((*shape, 3), np.float32),
+    "labels": jax.ShapeDtypeStruct(shape, np.int32),
+  }
+  if data.instances:
+    shapes["instances"] = jax.ShapeDtypeStruct(shape, np.int32)
+  return shapes
 
 
 def _files(folder: epath.Path) -> Iterator[epath.Path]:

@@ -34,6 +34,7 @@ class Pix2PixHDGenerator(nn.Module):
     kind: "none"; "spade" or "concat" for the variants of Table 3. Both act on every
       layer, with the norm below.
     norm: see `ParameterFreeNorm`.
+    hidden: of SPADE.
   """
 
   features: int = 64
@@ -42,6 +43,7 @@ class Pix2PixHDGenerator(nn.Module):
   spectral: bool = True
   kind: conditioning.Kind = "none"
   norm: conditioning.Norm = "instance"
+  hidden: int = conditioning.HIDDEN
 
   @nn.compact
   def __call__(
@@ -81,7 +83,9 @@ class Pix2PixHDGenerator(nn.Module):
         name=f"{name}_conv",
         **options,
       )(x, train=train)
-      condition = ConditionalNorm(self.kind, self.norm, name=f"{name}_norm")
+      condition = ConditionalNorm(
+        self.kind, self.norm, hidden=self.hidden, name=f"{name}_norm"
+      )
       return condition(x, semantics, train=train, activation=activation)
 
     mirrored = functools.partial(layer, padding_mode="reflect")

@@ -116,9 +116,7 @@ def prepare(
   if (height, width) != image.shape[:2]:
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
     image = np.array(resized)
-  rows = _nearest(labels.shape[0], height)
-  columns = _nearest(labels.shape[1], width)
-  maps = {key: array[np.ix_(rows, columns)] for key, array in maps.items()}
+  maps = {key: resize_labels(array, (height, width)) for key, array in maps.items()}
 
   if options.mode.endswith("crop"):
     spare = height - options.crop_size, width - options.crop_size
@@ -136,6 +134,13 @@ def prepare(
     "image": np.asarray(image, np.float32) / 255,
     **{key: array.astype(np.int32) for key, array in maps.items()},
   }
+
+
+def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+  """Returns labels or instances [H, W] with the nearest pixel at each of `shape`."""
+  chex.assert_rank(labels, 2)
+  rows, columns = (_nearest(*pair) for pair in zip(labels.shape, shape, strict=True))
+  return labels[np.ix_(rows, columns)]
 
 
 def _nearest(length: int, size: int) -> np.ndarray:

@@ -100,7 +100,7 @@ def rows(seconds: Callable[[Callable], float]) -> list[dict]:
     seconds: call -> its median time in seconds.
   """
   data = variants.DATA_SETS["ade20k"]
-  generator = variants.generator("spade", data)
+  generator = variants.networks("spade", data).generator
   maps = jnp.zeros((1, *data.shape, data.channels)).at[..., 0].set(1.0)
   variables = jit_once(generator.init)(jax.random.key(0), maps)
   table = [

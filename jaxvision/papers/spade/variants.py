@@ -1,13 +1,14 @@
-"""The paper's data sets and the generators of its Tables 3 and 4."""
+"""The paper's data sets, and the networks of its Tables 3 and 4."""
 
 import dataclasses
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-import flax.linen as nn
-
+from jaxvision.data import label_scenes
+from jaxvision.papers.spade.conditioning import HIDDEN
 from jaxvision.papers.spade.discriminator import Discriminator
 from jaxvision.papers.spade.encoder import StyleEncoder
-from jaxvision.papers.spade.generator import Generator
+from jaxvision.papers.spade.generator import LATENT, Generator, Upsampling
 from jaxvision.papers.spade.pix2pixhd import Pix2PixHDGenerator
 from jaxvision.papers.spade.training import Networks
 
@@ -30,7 +31,7 @@ class DataSet:
   instances: bool
   crop_size: int = 256
   aspect_ratio: float = 1.0
-  upsampling: Literal["normal", "more", "most"] = "normal"
+  upsampling: Upsampling = "normal"
 
   @property
   def channels(self) -> int:
@@ -47,68 +48,118 @@ DATA_SETS = {
   "coco": DataSet(182, unknown_class=True, instances=True),
   "ade20k": DataSet(150, unknown_class=True, instances=False),
   "cityscapes": DataSet(35, False, True, 512, 2.0, "more"),
+  "flickr": DataSet(182, unknown_class=True, instances=False),
   "facades": DataSet(13, unknown_class=False, instances=False),
-}
-
-# Attributes of `Generator` that differ from the paper's own.
-DECODERS: dict[str, dict[str, Any]] = {
-  "spade": {},
-  "spade_compact": {"features": 48},
-  "spade_wide": {"features": 80},
-  "concat": {"kind": "concat"},
-  "random_input": {"start": "latent"},
-  "kernel_5": {"kernel_size": 5},
-  "kernel_1": {"kernel_size": 1},
-  "batch": {"norm": "batch"},
-  "instance": {"norm": "instance"},
-}
-# Attributes of `Pix2PixHDGenerator` that differ from pix2pixHD++'s.
-ENCODER_DECODERS: dict[str, dict[str, Any]] = {
-  "pix2pixhd++": {},
-  "pix2pixhd++_spade": {"kind": "spade", "norm": "sync_batch"},
-  "pix2pixhd++_concat": {"kind": "concat", "norm": "sync_batch"},
-  "pix2pixhd++_compact": {"features": 48},
-  "pix2pixhd": {"spectral": False},
+  "scenes": DataSet(len(label_scenes.CLASSES), False, True, 32, 1.0, "few"),
 }
 
 
-def generator(name: str, data: DataSet) -> nn.Module:
-  """Returns a generator of Tables 3 and 4.
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """Widths of the networks; the defaults are the paper's.
+
+  Attributes:
+    features: of the generator before the image; variants that are narrower or wider
+      keep their ratio to it.
+    hidden: of SPADE, between the labels and the scale.
+    discriminator: of the discriminator's first layer.
+    discriminator_layers: before its logits.
+    encoder: of the style encoder's first layer.
+    encoder_side: pixels of the images that it sees.
+    latent: numbers that make a style.
+    halvings, blocks: of the baselines' generator.
+  """
+
+  features: int = 64
+  hidden: int = HIDDEN
+  discriminator: int = 64
+  discriminator_layers: int = 4
+  encoder: int = 64
+  encoder_side: int = 256
+  latent: int = LATENT
+  halvings: int = 4
+  blocks: int = 9
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+  """A row of Tables 3 and 4, or of the section on styles.
+
+  Attributes:
+    options: attributes of `Generator` (or, without a decoder, of `Pix2PixHDGenerator`)
+      that differ from the paper's own; "width" is the ratio of its features to 64.
+    decoder: whether it is the paper's decoder; else the baselines' generator.
+    styled: whether an encoder of styles gives the start (VAE).
+    equal_rates: whether it is trained as pix2pixHD was.
+  """
+
+  options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  decoder: bool = True
+  styled: bool = False
+  equal_rates: bool = False
+
+
+VARIANTS = {
+  "spade": Variant(),
+  "spade_compact": Variant({"width": 48 / 64}),
+  "spade_wide": Variant({"width": 80 / 64}),
+  "concat": Variant({"kind": "concat"}),
+  "random_input": Variant({"start": "latent"}),
+  "kernel_5": Variant({"kernel_size": 5}),
+  "kernel_1": Variant({"kernel_size": 1}),
+  "batch": Variant({"norm": "batch"}),
+  "instance": Variant({"norm": "instance"}),
+  "styled": Variant({"start": "latent"}, styled=True),
+  "pix2pixhd++": Variant(decoder=False),
+  "pix2pixhd++_spade": Variant({"kind": "spade", "norm": "sync_batch"}, decoder=False),
+  "pix2pixhd++_concat": Variant(
+    {"kind": "concat", "norm": "sync_batch"}, decoder=False
+  ),
+  "pix2pixhd++_compact": Variant({"width": 48 / 64}, decoder=False),
+  "pix2pixhd": Variant({"spectral": False}, decoder=False, equal_rates=True),
+}
+
+
+def networks(name: str, data: DataSet, sizes: Sizes = Sizes()) -> Networks:
+  """Returns all networks of a variant.
 
   Args:
-    name: a key of DECODERS or ENCODER_DECODERS.
-    data: what it is for.
+    name: a key of VARIANTS.
+    data: what they are for.
+    sizes: of them.
 
   Raises:
     ValueError: there is none of that name.
   """
-  if name in ENCODER_DECODERS:
-    return Pix2PixHDGenerator(**ENCODER_DECODERS[name])
-  if name not in DECODERS:
-    raise ValueError(f"name is {name!r}, none of {[*DECODERS, *ENCODER_DECODERS]}")
-  return Generator(
-    upsampling=data.upsampling,
-    crop_size=data.crop_size,
-    aspect_ratio=data.aspect_ratio,
-    **DECODERS[name],
+  if name not in VARIANTS:
+    raise ValueError(f"name is {name!r}, none of {[*VARIANTS]}")
+  variant = VARIANTS[name]
+  options = dict(variant.options)
+  features = round(sizes.features * options.pop("width", 1))
+  spectral = options.get("spectral", True)
+  if variant.decoder:
+    generator = Generator(
+      features,
+      upsampling=data.upsampling,
+      crop_size=data.crop_size,
+      aspect_ratio=data.aspect_ratio,
+      hidden=sizes.hidden,
+      **options,
+    )
+  else:
+    generator = Pix2PixHDGenerator(
+      features, sizes.halvings, sizes.blocks, hidden=sizes.hidden, **options
+    )
+  discriminator = Discriminator(
+    features=sizes.discriminator, layers=sizes.discriminator_layers, spectral=spectral
   )
-
-
-def networks(name: str, data: DataSet, *, encode_styles: bool = False) -> Networks:
-  """Returns all networks at the paper's sizes.
-
-  Args:
-    name: see `generator`.
-    data: what they are for.
-    encode_styles: whether an encoder gives the generator its start (VAE).
-  """
-  made = generator(name, data)
-  if encode_styles:
-    made = made.clone(start="latent")
+  encoder = None
+  if variant.styled:
+    encoder = StyleEncoder(sizes.encoder, sizes.encoder_side, sizes.latent)
   return Networks(
-    made,
-    Discriminator(),
-    StyleEncoder() if encode_styles else None,
+    generator,
+    discriminator,
+    encoder,
     data.num_classes,
     data.unknown_class,
   )
