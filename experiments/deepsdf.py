@@ -370,11 +370,12 @@ def evaluate(config: Config, run) -> None:
     params = restore_params(config, run, "auto_decoder", seed)
     untrained = first_state(config, "auto_decoder")(jax.random.key(1000 + seed)).params
     codes, found = {}, {}
-    for name, weights, observed in (
-      ("full", params["decoder"], full),
-      ("half", params["decoder"], half),
-      ("untrained", untrained["decoder"], half),
+    for name, source, observed in (
+      ("full", params, full),
+      ("half", params, half),
+      ("untrained", untrained, half),
     ):
+      weights = source["decoder"]
       codes[name] = fitter(config, model)(weights, observed, jax.random.key(seed)).codes
       found[name] = surfaces(config, weights, codes[name])
     if config.fold_steps:

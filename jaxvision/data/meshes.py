@@ -21,8 +21,11 @@ _COUNTS = {
   ),
   "off": re.compile(rb"OFF\s+(?:#.*\s+)*(\d+)\s+(\d+)"),
 }
-# trimesh makes one mesh of each group and material of an OBJ file.
-_OBJ_GROUPS = re.compile(rb"^(g|o|s|usemtl|mtllib)\b.*$", re.MULTILINE)
+# trimesh makes one mesh of each group and material of an OBJ file, splits vertices by
+# their textures, and fails on textured faces whose numbers count back from the last.
+_OBJ_OTHER = re.compile(rb"^(g|o|s|usemtl|mtllib|vt|vn|vp)\b.*$", re.MULTILINE)
+_OBJ_CORNER = re.compile(rb"(?<=\s)(-?\d+)/\S*")
+_OBJ_BACKWARD = re.compile(rb"^f\b.*\s-\d", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,7 @@ def read_mesh(path: epath.PathLike) -> Mesh:
   content = files.read_bytes(path)
   with files.decoding(path, f"{suffix.upper()} file"):
     if suffix == "obj":
-      content = _OBJ_GROUPS.sub(b"", content)
+      content = _plain_obj(content)
     loaded = trimesh.load(
       io.BytesIO(content), file_type=suffix, process=False, maintain_order=True
     )
@@ -101,6 +104,29 @@ def write_mesh(path: epath.PathLike, mesh: Mesh) -> None:
     shape = trimesh.PointCloud(mesh.vertices, colors=mesh.colors)
   exported = shape.export(file_type=suffix)
   files.write_bytes(path, exported.encode() if isinstance(exported, str) else exported)
+
+
+def _plain_obj(content: bytes) -> bytes:
+  """Returns the vertices and faces of an OBJ file alone, faces by absolute numbers.
+
+  Raises:
+    ValueError: a face counts back beyond the first vertex.
+  """
+  content = _OBJ_CORNER.sub(rb"\1", _OBJ_OTHER.sub(b"", content))
+  if not _OBJ_BACKWARD.search(content):
+    return content
+  lines, count = content.splitlines(), 0
+  for place, line in enumerate(lines):
+    kind, *words = line.split() or [b""]
+    if kind == b"v":
+      count += 1
+    elif kind == b"f":
+      numbers = [int(word) for word in words]
+      numbers = [count + 1 + n if n < 0 else n for n in numbers]
+      if min(numbers) < 1:
+        raise ValueError(f"a face of vertex {min(numbers)}")
+      lines[place] = b"f " + b" ".join(b"%d" % n for n in numbers)
+  return b"\n".join(lines)
 
 
 def _check_counts(content: bytes, suffix: str, vertices: int, faces: int) -> None:

@@ -103,6 +103,20 @@ class MeshesTest(parameterized.TestCase):
       map(tuple, found.faces.tolist()), [(0, 1, 2), (0, 2, 4), (4, 3, 0)]
     )
 
+  def test_obj_faces_may_count_back_from_the_last_vertex(self):
+    path = self.directory / "mesh.obj"
+    text = (
+      "v 0 0 0\nv 1 0 0\nv 1 1 0\nvt 0 0\nvn 0 0 1\nf -3/-1/-1 -2/-1/-1 -1/-1/-1\n"
+      "v 0 1 0\nf -4//-1 -2//-1 -1//-1\n"
+    )
+    path.write_text(text)
+    found = meshes.read_mesh(path)
+    np.testing.assert_array_equal(found.faces, [(0, 1, 2), (0, 2, 3)])
+    np.testing.assert_array_equal(found.vertices[3], (0, 1, 0))
+    path.write_text(text + "f -5 -2 -1\n")
+    with self.assertRaisesRegex(UserError, "mesh.obj: .*a face of vertex 0"):
+      meshes.read_mesh(path)
+
   @parameterized.parameters(("ply", _PLY), ("ply", _ASCII_PLY[:-4]))
   def test_every_truncation_names_the_file(self, suffix, content):
     path = self.directory / f"mesh.{suffix}"

@@ -1,5 +1,6 @@
 """Tests of occupancy_networks: networks, losses, meshes, refinement, weights."""
 
+import dataclasses
 import functools
 import pathlib
 import tempfile
@@ -28,23 +29,10 @@ from jaxvision.papers.occupancy_networks import (
   variants,
 )
 from jaxvision.train import jit_once
+from tests.papers.occupancy_networks_small import SIZES
 
 TAU = 0.3
-SMALL = variants.Sizes(
-  c_dim=6,
-  image_encoder="simple_conv",
-  point_hidden=4,
-  voxel_widths=(2, 3),
-  hidden=8,
-  simple_hidden=8,
-  z_dim=3,
-  latent_hidden=4,
-  embeddings=5,
-  points=7,
-  r2n2_widths=(4, 2),
-  psgn_points=9,
-  psgn_hidden=6,
-)
+SMALL = dataclasses.replace(SIZES, embeddings=5, points=7, r2n2_widths=(4, 2))
 
 
 class Ball(nn.Module):

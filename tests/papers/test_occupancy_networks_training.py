@@ -1,14 +1,11 @@
 """Tests of occupancy_networks: training, comparisons."""
 
 import dataclasses
-import functools
-import pathlib
-import tempfile
 
 import jax
 import numpy as np
 import optax
-from absl.testing import absltest, parameterized
+from absl.testing import absltest
 
 from jaxvision.data import archives, pipeline
 from jaxvision.errors import UserError
@@ -17,52 +14,17 @@ from jaxvision.papers.occupancy_networks import (
   data,
   extraction,
   reconstruction,
-  shapes,
   training,
-  variants,
 )
 from jaxvision.papers.occupancy_networks.variants import VARIANTS
 from jaxvision.train import fit, jit_once
 from jaxvision.train.run import Run
-
-SIZES = variants.Sizes(
-  c_dim=6,
-  image_encoder="simple_conv",
-  point_hidden=4,
-  voxel_widths=(2, 3),
-  hidden=8,
-  simple_hidden=8,
-  z_dim=3,
-  latent_hidden=4,
-  embeddings=4,
-  points=16,
-  r2n2_widths=(2, 2, 2, 1),
-  psgn_points=9,
-  psgn_hidden=6,
+from tests.papers.occupancy_networks_small import (
+  OBSERVED,
+  SIZES,
+  FolderTest,
+  source,
 )
-OBSERVED = {"cloud": 20, "noise": 0.005, "image": 63}
-FAMILIES = tuple(shapes.FAMILIES)
-
-
-@functools.cache
-def source():
-  return data.stand_in(
-    FAMILIES,
-    len(FAMILIES),
-    0,
-    points=400,
-    surface=64,
-    resolution=8,
-    views=2,
-    image_size=63,
-    near=True,
-  )
-
-
-class FolderTest(parameterized.TestCase):
-  def setUp(self):
-    super().setUp()
-    self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
 
 
 def stage_of(name):
