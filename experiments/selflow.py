@@ -1,0 +1,504 @@
+"""SelFlow: Self-Supervised Learning of Optical Flow (Liu et al., CVPR 2019).
+
+The story: a network learns flow from three frames without labels, because what is
+visible must look alike after warping ("noc"). What is occluded teaches nothing there.
+So superpixels of a frame are filled with noise, and the flow that the first network
+found without the noise teaches a second one to see behind it ("occ").
+
+  python -m experiments.selflow [--preset=demo]
+
+The demo makes its clips: blobs of photographs before photographs. Its learning rates
+and sizes were chosen for time, looking at the clips that its claims are measured on.
+The paper preset reads Sintel or KITTI from --data_dir;
+`jaxvision.papers.selflow.dataset` says how it must lie there.
+"""
+
+import dataclasses
+import functools
+from typing import Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxvision.data import pipeline
+from jaxvision.errors import UserError
+from jaxvision.ops.warp import Border
+from jaxvision.papers.selflow import (
+  claims,
+  data,
+  evaluation,
+  figures,
+  hallucination,
+  losses,
+  network,
+  training,
+)
+from jaxvision.train import Stage, State, fit, jit_once, launcher, restore
+
+CITATION = (
+  "P. Liu, M. Lyu, I. King and J. Xu, SelFlow: Self-Supervised Learning of Optical "
+  "Flow, CVPR 2019"
+)
+COMPARISONS = ("unmasked", "continued", "rectangles", "two-frame", "brightness")
+TUNED = ("fine-tuned", "supervised")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Every number of the paper's section on training."""
+
+  # Data.
+  source: Literal["clips", "Sintel", "KITTI"] = "Sintel"
+  height: int = 320
+  width: int = 896
+  train_clips: int = 100  # procedural ones
+  test_clips: int = 100  # at most
+  speed: float = 8.0  # of procedural blobs, pixels a frame
+  gain: float = 0.1  # how far gain and gamma of procedural frames are from 1
+  augment: bool = True
+
+  # The network.
+  channels: float = 1.0  # times the paper's
+  coarsest: int = 6
+  finest: int = 2
+  border: Border = "truncate"
+  normalized: bool = False  # frames in unsupervised training
+
+  # Training.
+  warm_loss: losses.Photometric = "brightness"  # while occlusion is not masked yet
+  noise: hallucination.Noise = "superpixels"
+  noised: tuple[int, ...] = (3,)
+  window: tuple[int, int] = (256, 640)
+  batch: int = 4
+  rate: float = 1e-4
+  halve_every: int = 50_000
+  warm_steps: int = 200_000
+  noc_steps: int = 500_000
+  occ_steps: int = 500_000
+  tune_steps: int = 1_000_000
+  comparisons: tuple[str, ...] = ("fine-tuned",)
+  seeds: tuple[int, ...] = (0,)
+
+  # Prediction.
+  weights: str = ""  # the authors' checkpoint, instead of a trained network
+  fine_tuned: bool = False  # whether it, or the trained network, is the fine-tuned one
+
+  def __post_init__(self):
+    if not 1 <= self.finest <= self.coarsest <= 6:
+      raise ValueError(f"levels {self.coarsest} to {self.finest} are not within 6 to 1")
+    for name in self.comparisons:
+      if name not in COMPARISONS + TUNED:
+        raise ValueError(f"{name!r} is none of {', '.join(COMPARISONS + TUNED)}")
+    if self.window[0] > self.height or self.window[1] > self.width:
+      raise ValueError(f"window {self.window} is larger than a frame")
+
+
+_DEMO = Config(
+  source="clips",
+  height=32,
+  width=64,
+  train_clips=60,
+  test_clips=40,
+  speed=4.0,
+  gain=0.2,
+  channels=0.25,
+  coarsest=3,
+  border="zero",
+  normalized=True,
+  warm_loss="census",
+  window=(24, 48),
+  rate=2e-3,
+  halve_every=10_000,
+  warm_steps=100,
+  noc_steps=200,
+  occ_steps=150,
+  tune_steps=100,
+  comparisons=("unmasked", "continued", "two-frame", "brightness", "fine-tuned"),
+  seeds=(0, 1, 2),
+)
+
+PRESETS = {
+  "smoke": dataclasses.replace(
+    _DEMO,
+    height=16,
+    width=24,
+    train_clips=2,
+    test_clips=2,
+    channels=0.05,
+    coarsest=2,
+    window=(12, 16),
+    batch=1,
+    warm_steps=2,
+    noc_steps=2,
+    occ_steps=2,
+    comparisons=(),
+    seeds=(0,),
+  ),
+  "demo": _DEMO,
+  "paper": Config(),
+}
+
+
+class Program(NamedTuple):
+  """What makes a step of training; equal ones are compiled once."""
+
+  loss: losses.Photometric = "census"
+  noise: hallucination.Noise | None = None
+  two_frame: bool = False
+  supervised: bool = False
+
+
+class Training(NamedTuple):
+  """One training: where it starts, what it minimises, how long."""
+
+  name: str
+  parent: str | None
+  program: Program
+  steps: int
+  masked: bool = True
+
+
+def trainings(config: Config) -> list[Training]:
+  """Returns all trainings of a seed, parents first."""
+  census, noised = Program(), Program(noise=config.noise)
+  warm = Program(loss=config.warm_loss)
+  first, second, third = config.warm_steps, config.noc_steps, config.occ_steps
+  chosen = [
+    Training("warm-up", None, warm, first, masked=False),
+    Training("noc", "warm-up", census, second),
+    Training("occ", "noc", noised, third),
+  ]
+  others = {
+    "unmasked": [Training("unmasked", "warm-up", census, second, masked=False)],
+    "continued": [Training("continued", "noc", census, third)],
+    "rectangles": [Training("rectangles", "noc", Program(noise="rectangles"), third)],
+    "fine-tuned": [
+      Training("fine-tuned", "occ", Program(supervised=True), config.tune_steps)
+    ],
+    "supervised": [
+      Training("supervised", None, Program(supervised=True), config.tune_steps)
+    ],
+  }
+  for name, program in (
+    ("two-frame", Program(two_frame=True)),
+    ("brightness", Program(loss="brightness")),
+  ):
+    start = program if name == "brightness" else warm._replace(two_frame=True)
+    others[name] = [
+      Training(f"{name} warm-up", None, start, first, masked=False),
+      Training(name, f"{name} warm-up", program, second),
+    ]
+  for name in config.comparisons:
+    chosen += others[name]
+  return chosen
+
+
+@functools.cache
+def model(config: Config, program: Program) -> network.SelFlow:
+  """Returns the network of a program in this run's sizes."""
+  return network.scaled(
+    config.channels,
+    config.coarsest,
+    finest=config.finest,
+    border=config.border,
+    two_frame=program.two_frame,
+    normalized=config.normalized or program.supervised,
+  )
+
+
+@functools.cache
+def objective(config: Config, program: Program) -> training.Objective | None:
+  """Returns what a program minimises; None when it is the distance from labels."""
+  if program.supervised:
+    return None
+  window = config.window if program.noise is not None else None
+  return training.Objective(program.loss, program.noise, window, config.noised)
+
+
+@functools.cache
+def optimizer(config: Config):
+  """Returns the optimiser of every training."""
+  return training.optimizer(config.rate, halve_every=config.halve_every)
+
+
+@functools.cache
+def stage(config: Config, program: Program) -> Stage:
+  """Returns the stage of a program."""
+  shapes = training.batch_shapes(
+    config.batch, config.height, config.width, supervised=program.supervised
+  )
+  name = "-".join(str(part) for part in program if part not in (None, False, True))
+  name += "-two-frame" * program.two_frame
+  return training.stage(
+    "supervised" if program.supervised else name,
+    model(config, program),
+    objective(config, program),
+    optimizer(config),
+    shapes,
+  )
+
+
+def stages(config: Config) -> dict[str, Stage]:
+  """Returns the different programs that a run trains by."""
+  programs = dict.fromkeys(one.program for one in trainings(config))
+  return {one.name: one for one in (stage(config, program) for program in programs)}
+
+
+@functools.cache
+def initial_params(config: Config, seed: int):
+  """Returns the parameters from which all trainings of a seed begin."""
+  init = jit_once(lambda key: stage(config, Program()).init(key).params)
+  return init(jax.random.key(seed))
+
+
+def initial_state(config: Config, one: Training, seed: int, params) -> State:
+  """Returns the state in which a training starts from its parent's parameters."""
+  return training.start(
+    jax.random.key(seed),
+    params,
+    optimizer(config),
+    objective(config, one.program),
+    masked=one.masked,
+  )
+
+
+@functools.cache
+def training_source(config: Config, data_dir, supervised: bool) -> pipeline.Source:
+  """Returns the training examples at random access."""
+  if config.source == "clips":
+    clips = made_clips(config, "train")
+    if not supervised:
+      return pipeline.ArraySource(
+        {name: clips[name] for name in ("frames", "superpixels")}
+      )
+    flow = clips["flow"][:, 0]
+    return pipeline.ArraySource(
+      {
+        "frames": clips["frames"][:, data.MIDDLE - 1 : data.MIDDLE + 2],
+        "flow": flow,
+        "valid": np.ones(flow.shape[:-1], bool),
+      }
+    )
+  return real_source(config, data_dir, supervised)
+
+
+@functools.cache
+def made_clips(config: Config, split: str):
+  """Returns the procedural clips of "train" or "test", in memory."""
+  seed, count = (0, config.train_clips) if split == "train" else (1, config.test_clips)
+  return data.clips(
+    seed, count, config.height, config.width, speed=config.speed, gain=config.gain
+  )
+
+
+def real_source(config: Config, data_dir, labelled: bool):
+  """Returns a real data set, with labels or without."""
+  from jaxvision.papers.selflow import dataset
+
+  if data_dir is None:
+    raise UserError(f"{config.source} is read from --data_dir=DIR")
+  size = config.height, config.width
+  if config.source == "Sintel":
+    if labelled:
+      return dataset.sintel_labelled(data_dir, smallest=size)
+    return dataset.sintel_clips(data_dir, size)
+  if labelled:
+    return dataset.kitti_labelled(data_dir, smallest=size)
+  return dataset.kitti_clips(data_dir, size)
+
+
+def train(config: Config, run) -> None:
+  """Trains everything that is compared, from the same parameters and data."""
+  size = (config.height, config.width) if config.augment else None
+  for seed in config.seeds:
+    ended = {None: initial_params(config, seed)}
+    for one in trainings(config):
+      batches = pipeline.batches(
+        training_source(config, run.data_dir, one.program.supervised),
+        batch_size=config.batch,
+        seed=seed,
+        transform=functools.partial(_example, size=size),
+      )
+      state = initial_state(config, one, seed, ended[one.parent])
+      step = stage(config, one.program).step
+      state = fit(run, f"{one.name}-{seed}", state, step, batches, one.steps)
+      ended[one.name] = state.params
+
+
+def _example(example, rng, size):
+  example = {name: value for name, value in example.items() if name != "occluded"}
+  return example if size is None else training.augment(example, rng, size)
+
+
+def restore_params(config: Config, run, one: Training, seed: int):
+  """Returns the parameters that a training ended with."""
+  like = initial_state(config, one, seed, initial_params(config, config.seeds[0]))
+  return restore(run, f"{one.name}-{seed}", like).params
+
+
+def evaluate(config: Config, run) -> None:
+  """Measures every training on the same frames and makes the paper's comparisons."""
+  if config.source == "clips":
+    evaluate_clips(config, run)
+    return
+  from jaxvision.papers.selflow import dataset
+
+  splits = (
+    {"KITTI": dataset.kitti_labelled(run.data_dir)}
+    if (config.source == "KITTI")
+    else {
+      f"Sintel {name}": dataset.sintel_labelled(run.data_dir, name)
+      for name in ("clean", "final")
+    }
+  )
+  for split, examples in splits.items():
+    table = []
+    for one in trainings(config):
+      params = [restore_params(config, run, one, seed) for seed in config.seeds]
+      net = model(config, one.program)
+      rows = [evaluation.measure_examples(net, p, examples) for p in params]
+      table.append({"training": one.name, **evaluation.mean_errors(rows)})
+    run.table(split, table, "End point errors in pixels, shares of outliers.")
+
+
+def evaluate_clips(config: Config, run) -> None:
+  """Measures on procedural clips."""
+  clips = made_clips(config, "test")
+  truth, hidden = clips["flow"][:, 0], clips["occluded"][:, 0]
+  everywhere = np.ones(hidden.shape, bool)
+  still = evaluation.errors_of(np.zeros_like(truth), truth, everywhere, hidden)
+  rows = {"no motion": {name: float(value) for name, value in still.items()}}
+  seeds_table, shown = [], {}
+  for one in trainings(config):
+    net, measured = model(config, one.program), []
+    for seed in config.seeds:
+      params = restore_params(config, run, one, seed)
+      errors, flow, occluded = evaluation.measure_clips(net, params, clips)
+      measured.append(errors)
+      shown.setdefault(one.name, (flow, occluded))
+    rows[one.name] = evaluation.mean_errors(measured)
+    seeds_table.append(
+      {"training": one.name}
+      | {
+        f"{region}, seed {seed}": errors[f"EPE {region}"]
+        for region in ("noc", "occ")
+        for seed, errors in zip(config.seeds, measured, strict=True)
+      }
+    )
+  table = []
+  for name, row in rows.items():
+    paper = claims.PAPER.get(name)
+    text = "" if paper is None else " / ".join(map(str, paper))
+    table.append(
+      {"training": name, "occlusion F1": ""} | row | {"paper, all / noc / occ": text}
+    )
+  run.table(
+    "errors",
+    table,
+    f"{len(hidden)} clips, {len(config.seeds)} seeds; end point errors in pixels, Fl "
+    "as share. The paper's are of Sintel Clean.",
+  )
+  run.table("by seed", seeds_table, "End point error of visible and occluded pixels.")
+  run.figure(
+    "errors", figures.error_figure(rows), "End point errors on the test clips."
+  )
+  for name in ("noc", "occ"):
+    run.result(f"{name}: EPE", rows[name]["EPE all"], unit="px")
+
+  picked = np.argsort(hidden.mean(axis=(1, 2)))[:: -max(len(hidden) // 4, 1)][:4]
+  run.figure(
+    "flow",
+    figures.flow_figure(
+      [
+        {
+          "frame t": clips["frames"][i, data.MIDDLE],
+          "frame t + 1": clips["frames"][i, data.MIDDLE + 1],
+          "true flow": truth[i],
+          "noc": shown["noc"][0][i],
+          "occ": shown["occ"][0][i],
+          "occluded": hidden[i].astype(float),
+          "occluded, by occ": shown["occ"][1][i],
+        }
+        for i in picked
+      ]
+    ),
+    "Flow of test clips from many occluded pixels to few; the hue is the direction.",
+  )
+  keep_noise(config, run)
+
+  seeds = config.seeds
+  claims.claim_self_supervision(run, rows, seeds)
+  claims.claim_masking(run, rows, seeds)
+  claims.claim_three_frames(run, rows, seeds)
+  claims.claim_census(run, rows, seeds)
+  size, count = (64, 128), 12 if len(seeds) > 1 else 2
+  large = data.clips(2, count, *size, speed=8.0, gain=0.0)
+  claims.claim_invariance(run, large["frames"][:, data.MIDDLE])
+  claims.claim_consistency(run, evaluation.true_occlusion_f1(large), size)
+
+
+def keep_noise(config: Config, run) -> None:
+  """Keeps a figure of frames with noise in superpixels and in rectangles."""
+  clips = made_clips(config, "test")
+  count = min(len(clips["frames"]), 3)
+  frames = np.moveaxis(clips["frames"][:count], 1, 0)
+  labels = clips["superpixels"][:count]
+  filled = {
+    noise: np.asarray(
+      jit_once(hallucination.hallucinate, static_argnums=3)(
+        jax.random.key(0), frames, labels, noise
+      )[3]
+    )
+    for noise in ("superpixels", "rectangles")
+  }
+  edges = np.zeros(labels.shape, bool)
+  edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+  edges[:, :, 1:] |= labels[:, :, 1:] != labels[:, :, :-1]
+  outlined = np.where(edges[..., None], (1.0, 1.0, 0.0), frames[3])
+  run.figure(
+    "noise",
+    figures.image_figure(
+      [
+        {"frame t + 1": frames[3, i], "superpixels": outlined[i]}
+        | {f"noise: {noise}": images[i] for noise, images in filled.items()}
+        for i in range(count)
+      ]
+    ),
+    "Occlusion made up: regions of frame t + 1 filled with noise.",
+  )
+
+
+def predict(config: Config, run, inputs) -> None:
+  """Writes flow (.flo and colours) and occlusion of the user's own frames.
+
+  The inputs are at least three images of one size in the order of time, or folders of
+  such.
+  """
+  from jaxvision.papers.selflow import prediction, published
+
+  names, frames = prediction.read_inputs(inputs)
+  if config.weights:
+    net, variables = published.load(config.weights)
+    net, params = net.clone(normalized=config.fine_tuned), variables["params"]
+  else:
+    wanted = "fine-tuned" if config.fine_tuned else "occ"
+    found = [one for one in trainings(config) if one.name == wanted]
+    if not found:
+      raise UserError(f"the run has no training {wanted!r}: see --config.comparisons")
+    net = model(config, found[0].program)
+    params = restore_params(config, run, found[0], config.seeds[0])
+  if run.is_main:
+    for line in prediction.write(run.out, net, params, names, frames):
+      run.log(line)
+
+
+if __name__ == "__main__":
+  launcher.main(
+    "selflow",
+    Config,
+    PRESETS,
+    train=train,
+    evaluate=evaluate,
+    predict=predict,
+    citation=CITATION,
+  )

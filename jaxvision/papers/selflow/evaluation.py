@@ -1,0 +1,78 @@
+"""Errors over all, visible and occluded pixels, and F1 of the occlusion."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvision.ops import flow_metrics
+from jaxvision.ops.warp import occlusion
+from jaxvision.papers.selflow import inference, losses
+from jaxvision.papers.selflow.network import SelFlow
+
+Errors = dict[str, float]
+
+
+def measure_clips(
+  network: SelFlow, params: Any, clips: Mapping[str, np.ndarray]
+) -> tuple[Errors, np.ndarray, np.ndarray]:
+  """Returns the errors on procedural clips, with flow and occlusion of frame 2 to 3.
+
+  Args:
+    network: the network.
+    params: its parameters.
+    clips: as data.clips returns them.
+
+  Returns:
+    {"EPE all", "Fl all", ..., "occlusion F1"}, over the pixels of all clips; flow
+    [N, H, W, 2]; occlusion [N, H, W].
+  """
+  frames = jnp.moveaxis(jnp.asarray(clips["frames"]), 1, 0)
+  return _measure(network, params, frames, clips["flow"][:, 0], clips["occluded"][:, 0])
+
+
+@jax.jit
+def errors_of(flow, truth, valid, occluded):
+  """Returns flow_metrics.flow_errors."""
+  return flow_metrics.flow_errors(flow, truth, valid=valid, occluded=occluded)
+
+
+def _measure(network, params, frames, truth, hidden):
+  estimated = inference.estimate(network, params, frames)
+  flow = estimated[0, 1]
+  occluded = losses.pair_occlusion(estimated, network.border)[0, ..., 0]
+  errors = errors_of(flow, truth, np.ones(hidden.shape, bool), hidden)
+  errors["occlusion F1"] = flow_metrics.f1_score(occluded, hidden)
+  numbers = {name: float(value) for name, value in errors.items()}
+  return numbers, np.asarray(flow), np.asarray(occluded)
+
+
+def measure_examples(network: SelFlow, params: Any, examples: Sequence) -> Errors:
+  """Returns the mean errors of labelled examples, each weighing the same.
+
+  Args:
+    network: the network.
+    params: its parameters.
+    examples: dataset.Labelled; sizes may differ.
+  """
+  rows = []
+  for index in range(len(examples)):
+    example = examples[index]
+    flow = inference.estimate(network, params, example["frames"][:, None])[0, 0, 0]
+    errors = errors_of(flow, example["flow"], example["valid"], example["occluded"])
+    rows.append({name: float(value) for name, value in errors.items()})
+  return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+
+
+def true_occlusion_f1(clips: Mapping[str, np.ndarray]) -> float:
+  """Returns how well the consistency of true flow finds true occlusion (M8)."""
+  flow, back = (jnp.asarray(clips[name]) for name in ("flow", "back"))
+  found = occlusion(flow, back, border="zero")[..., 0]
+  return float(flow_metrics.f1_score(found, clips["occluded"]))
+
+
+def mean_errors(rows: Sequence[Errors]) -> Errors:
+  """Returns the mean of several seeds' errors."""
+  return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

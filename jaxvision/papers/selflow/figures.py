@@ -1,0 +1,94 @@
+"""Pictures: flow in colours beside the truth, occlusion, errors."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from jaxvision.data import flow_pictures
+
+
+def flow_figure(rows: Sequence[Mapping[str, np.ndarray]]):
+  """Returns a figure of clips, a row each, with the wheel of colours.
+
+  Args:
+    rows: {title: array} of each clip: [H, W, 3] images, [H, W, 2] flow, [H, W] masks.
+      The flow of a row has the scale of its own "true flow", or of its longest.
+  """
+  from matplotlib import pyplot as plt
+
+  titles = list(rows[0])
+  height, width = next(iter(rows[0].values())).shape[:2]
+  cell = 2.1
+  figure, axes = plt.subplots(
+    len(rows),
+    len(titles),
+    figsize=(cell * len(titles), cell * height / width * len(rows) + 0.95),
+    layout="constrained",
+    squeeze=False,
+  )
+  for line, row in zip(axes, rows, strict=True):
+    flows = [array for array in row.values() if array.shape[-1:] == (2,)]
+    scale = row.get(
+      "true flow", np.concatenate(flows) if flows else np.zeros((1, 1, 2))
+    )
+    largest = max(float(np.hypot(*np.moveaxis(scale, -1, 0)).max()), 1e-3)
+    for axis, (title, array) in zip(line, row.items(), strict=True):
+      if array.ndim == 2:
+        axis.imshow(array, cmap="gray", vmin=0, vmax=1)
+      elif array.shape[-1] == 2:
+        axis.imshow(flow_pictures.flow_picture(array, largest=largest))
+      else:
+        axis.imshow(np.clip(array, 0, 1))
+      if line is axes[0]:
+        axis.set_title(title, fontsize=8)
+    line[0].set_ylabel(f"wheel: {largest:.1f} px", fontsize=7)
+  for axis in axes.flat:
+    axis.set_xticks([])
+    axis.set_yticks([])
+  legend = axes[0, -1].inset_axes([0.0, -len(rows) * 1.12 - 0.55, 1.0, 0.9])
+  legend.imshow(flow_pictures.wheel_picture(96))
+  legend.axis("off")
+  return figure
+
+
+def image_figure(rows: Sequence[Mapping[str, np.ndarray]]):
+  """Returns a figure of images [H, W, 3], a row each."""
+  from matplotlib import pyplot as plt
+
+  height, width = next(iter(rows[0].values())).shape[:2]
+  figure, axes = plt.subplots(
+    len(rows),
+    len(rows[0]),
+    figsize=(2.1 * len(rows[0]), 2.1 * height / width * len(rows) + 0.3),
+    layout="constrained",
+    squeeze=False,
+  )
+  for line, row in zip(axes, rows, strict=True):
+    for axis, (title, image) in zip(line, row.items(), strict=True):
+      axis.imshow(np.clip(image, 0, 1))
+      axis.set_xticks([])
+      axis.set_yticks([])
+      if line is axes[0]:
+        axis.set_title(title, fontsize=8)
+  return figure
+
+
+def error_figure(rows: Mapping[str, Mapping[str, float]]):
+  """Returns a figure of EPE over all, visible and occluded pixels of each training."""
+  from matplotlib import pyplot as plt
+
+  regions = {"EPE all": "all", "EPE noc": "visible", "EPE occ": "occluded"}
+  figure, axis = plt.subplots(
+    figsize=(7.2, 0.42 * len(rows) + 1.4), layout="constrained"
+  )
+  places = np.arange(len(rows))
+  for number, (name, label) in enumerate(regions.items()):
+    values = [row[name] for row in rows.values()]
+    bars = axis.barh(places + 0.27 * (number - 1), values, 0.25, label=label)
+    axis.bar_label(bars, fmt="%.2f", fontsize=6, padding=2)
+  axis.set_yticks(places, list(rows), fontsize=8)
+  axis.invert_yaxis()
+  axis.set_xlabel("end point error, px")
+  axis.margins(x=0.1)
+  axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+  return figure
