@@ -116,7 +116,7 @@ def mixing_grid(painter: Painter, first: np.ndarray, second: np.ndarray) -> np.n
   network has them) on first's others.
   """
   tops, sides = painter.render(first), painter.render(second)
-  blank = np.full_like(tops[:1], 255)
+  blank = np.full_like(tops[0], 255)
   cells = [blank, *tops]
   for mixed in mixing_tables(first, second, first.shape[1]).values():
     images = painter.render(mixed.reshape(-1, *mixed.shape[2:]))

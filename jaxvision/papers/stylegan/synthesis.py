@@ -163,11 +163,16 @@ class Synthesis(nn.Module):
     top = len(self.widths) - 1 - level
     # All layers exist from the start; those above the level are not run.
     last = len(self.widths) - 1 if self.is_initializing() else top
+    fresh = None
+    if fresh_noise and self.use_noise:
+      # All layers at once: random numbers take XLA long to compile on a CPU.
+      size = sum(_side(layer) ** 2 for layer in range(2 * last + 2))
+      fresh = jax.random.normal(self.make_rng("noise"), (len(w), size))
     x, images = None, {}
     for stage in range(last + 1):
       for layer in (2 * stage, 2 * stage + 1):
         x = self._start(w) if layer == 0 else self._convolve(x, layer)
-        noise = self._noise(layer, len(w), fresh_noise) if self.use_noise else None
+        noise = self._noise(layer, fresh) if self.use_noise else None
         x = Epilogue(
           self.pixel_norm,
           self.instance_norm,
@@ -218,17 +223,18 @@ class Synthesis(nn.Module):
     )(x)
     return resampling.blur(x) if doubles and self.blur else x
 
-  def _noise(self, layer: int, batch: int, fresh: bool) -> chex.Array:
-    """Returns a layer's noise: [batch or 1, h, w, 1]."""
-    side = 4 * 2 ** (layer // 2)
+  def _noise(self, layer: int, fresh: chex.Array | None) -> chex.Array:
+    """Returns a layer's noise [N or 1, h, w, 1], out of all fresh [N, pixels] if any."""
+    side = _side(layer)
 
     def draw():
       return jax.random.normal(self.make_rng("params"), (1, side, side, 1))
 
     constant = self.variable("noise", f"noise{layer}", draw).value
-    if not fresh:
+    if fresh is None:
       return constant
-    return jax.random.normal(self.make_rng("noise"), (batch, side, side, 1))
+    start = sum(_side(below) ** 2 for below in range(layer))
+    return fresh[:, start : start + side**2].reshape(-1, side, side, 1)
 
 
 def sample_noise(key: chex.PRNGKey, resolution: int) -> dict[str, chex.Array]:
@@ -238,11 +244,15 @@ def sample_noise(key: chex.PRNGKey, resolution: int) -> dict[str, chex.Array]:
     {"noise0": [1, 4, 4, 1], ..., "noise17": [1, 1024, 1024, 1]}.
   """
   keys = jax.random.split(key, num_layers(resolution))
-  sides = [4 * 2 ** (layer // 2) for layer in range(len(keys))]
   return {
-    f"noise{layer}": jax.random.normal(key, (1, side, side, 1))
-    for layer, (key, side) in enumerate(zip(keys, sides, strict=True))
+    f"noise{layer}": jax.random.normal(key, (1, _side(layer), _side(layer), 1))
+    for layer, key in enumerate(keys)
   }
+
+
+def _side(layer: int) -> int:
+  """Returns the side of a layer's maps."""
+  return 4 * 2 ** (layer // 2)
 
 
 def check_level(level: int, stages: int) -> None:
