@@ -68,6 +68,8 @@ def read_mesh(path: epath.PathLike) -> Mesh:
     loaded = trimesh.load(
       io.BytesIO(content), file_type=suffix, process=False, maintain_order=True
     )
+    if isinstance(loaded, trimesh.Scene) and not loaded.geometry:
+      raise ValueError("it holds no vertices")
     if isinstance(loaded, trimesh.PointCloud):
       faces, colors = (), loaded.colors
     else:

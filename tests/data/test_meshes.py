@@ -103,6 +103,12 @@ class MeshesTest(parameterized.TestCase):
       map(tuple, found.faces.tolist()), [(0, 1, 2), (0, 2, 4), (4, 3, 0)]
     )
 
+  def test_a_file_of_nothing_says_so(self):
+    path = self.directory / "nothing.ply"
+    meshes.write_mesh(path, meshes.Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32)))
+    with self.assertRaisesRegex(UserError, "nothing.ply: .*it holds no vertices"):
+      meshes.read_mesh(path)
+
   def test_obj_faces_may_count_back_from_the_last_vertex(self):
     path = self.directory / "mesh.obj"
     text = (

@@ -49,12 +49,6 @@ class ExperimentTest(absltest.TestCase):
     for name in ("ball", "cloud"):
       for suffix in ("ply", "png", "json"):
         self.assertTrue((workdir / "predictions" / f"{name}.{suffix}").exists())
-    far = self.folder / "far.ply"
-    meshes.write_mesh(far, meshes.Mesh(BALL.vertices + 50, nothing))
-    done = launch("--mode=predict", f"--workdir={workdir}", f"--inputs={far}")
-    self.assertEqual(done.returncode, 2)
-    self.assertRegex(done.stderr, "error: .*far.ply: a cloud is expected")
-    self.assertFalse((workdir / "predictions" / "far.ply").exists())
 
   def test_the_authors_layout_baseline_and_single_shape(self):
     rng = np.random.default_rng(0)

@@ -57,6 +57,17 @@ class PreprocessingTest(parameterized.TestCase):
     with self.assertRaisesRegex(UserError, message):
       preprocessing.normalization(np.array(vertices, float), np.array(faces))
 
+  def test_one_triangle_and_faces_without_area_are_refused(self):
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0.0]])
+    for faces, message in (
+      ([[0, 1, 2]], "no inside"),
+      ([[0, 0, 1]], "no face .* seen"),
+    ):
+      with self.assertRaisesRegex(UserError, message):
+        preprocessing.sample_mesh(
+          0, corners, np.array(faces), count=50, cameras=8, size=20
+        )
+
   def test_samples_of_a_ball_are_its_distances(self):
     samples, frame, shell = preprocessing.sample_mesh(
       0, VERTICES, FACES, count=3000, cameras=12, size=120
@@ -388,6 +399,7 @@ class PredictionTest(parameterized.TestCase):
     (np.full((20, 3), np.nan), "not finite"),
     (100.0 * np.eye(3), "normalised frame"),
     (np.eye(3), "3 points are fewer"),
+    (np.full((20, 3), 0.2), "in one place"),
   )
   def test_useless_clouds_are_named(self, points, message):
     path = self.folder / "cloud.ply"

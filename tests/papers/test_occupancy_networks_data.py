@@ -268,9 +268,11 @@ class ShapenetTest(FolderTest):
     with self.assertRaisesRegex(ValueError, "no extent"):
       flat = np.zeros((1, 3), np.int32)
       dataset.describe_mesh(vertices, flat, 0, points=1, surface=1)
+    with self.assertRaisesRegex(ValueError, "no area"):
+      line = np.array([[0, 0, 1]], np.int32)
+      dataset.describe_mesh(vertices, line, 0, points=1, surface=1)
 
 
-@functools.cache
 class PredictionTest(FolderTest):
   def test_clouds_come_into_the_unit_cube_from_any_file(self):
     rng = np.random.default_rng(0)

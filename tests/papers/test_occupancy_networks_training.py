@@ -1,6 +1,7 @@
 """Tests of occupancy_networks: training, comparisons."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -27,6 +28,7 @@ from tests.papers.occupancy_networks_small import (
 )
 
 
+@functools.cache
 def stage_of(name):
   variant = VARIANTS[name]
   batch = data.batch_shapes(variant, SIZES, 4, resolution=8, cloud=20, image=63)

@@ -85,6 +85,8 @@ def _of_cloud(path, points, viewpoint, seed):
     raise UserError("has points that are not finite")
   if np.linalg.norm(points, axis=1).max() > _LARGEST_RADIUS:
     raise UserError("a cloud is expected in the normalised frame, within radius 1")
+  if np.all(points == points[0]):
+    raise UserError("all points are in one place")
   camera = np.array(viewpoint) if len(viewpoint) == 3 else None
   normals = _stored_normals(path)
   if normals is None:

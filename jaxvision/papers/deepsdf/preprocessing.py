@@ -262,7 +262,8 @@ def sample_mesh(
     cameras, size: see `visible_shell`.
 
   Raises:
-    UserError: the mesh is empty, has no size, or nothing of it is seen.
+    UserError: the mesh is empty, has no size, nothing of it is seen, or it is seen from
+      both sides everywhere, as a single triangle is.
   """
   frame = normalization(vertices, faces)
   vertices = frame.apply(np.asarray(vertices, np.float64))
@@ -273,6 +274,8 @@ def sample_mesh(
   distances, agreed = vote_distances(
     queries, shell.points, shell.normals, variance=variances[0]
   )
+  if not agreed.any():
+    raise UserError("the mesh has no inside: all of it is seen from both sides")
   return split(queries[agreed], distances[agreed]), frame, shell
 
 

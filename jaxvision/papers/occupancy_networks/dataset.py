@@ -315,7 +315,7 @@ def describe_mesh(
     resolution: of the observed voxels; those of 32^3 are there too.
 
   Raises:
-    ValueError: the mesh has no faces, no extent, or vertices that are not finite.
+    ValueError: the mesh has no faces, extent or area, or vertices that are not finite.
   """
   if not len(faces) or not np.all(np.isfinite(vertices[faces])):
     raise ValueError("the mesh has no faces, or vertices that are not finite")
@@ -327,6 +327,8 @@ def describe_mesh(
   drawn = np.random.default_rng(seed).uniform(-HALF, HALF, (points, 3))
   drawn = drawn.astype(np.float32)
   cloud, normals, _ = _sample(jax.random.key(seed), unit, faces, surface)
+  if not np.all(np.isfinite(cloud)):
+    raise ValueError("the mesh has no area")
   example = {
     "points": drawn,
     "occupancies": _contains(drawn, unit, faces),
