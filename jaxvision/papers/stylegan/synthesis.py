@@ -224,7 +224,7 @@ class Synthesis(nn.Module):
     return resampling.blur(x) if doubles and self.blur else x
 
   def _noise(self, layer: int, fresh: chex.Array | None) -> chex.Array:
-    """Returns a layer's noise [N or 1, h, w, 1], out of all fresh [N, pixels] if any."""
+    """Returns a layer's noise [N or 1, h, w, 1], of all that is fresh [N, pixels]."""
     side = _side(layer)
 
     def draw():

@@ -184,7 +184,8 @@ class Adversaries:
       entered = state.replace(model_state={**state.model_state, "now": now})
       after, metrics = both(entered, batch)
       model_state = {k: v for k, v in after.model_state.items() if k != "now"}
-      return after.replace(model_state=model_state), _tell_skipped(metrics)
+      metrics = _tell_skipped(state, after, metrics)
+      return after.replace(model_state=model_state), metrics
 
     return step
 
@@ -265,15 +266,18 @@ def _optimizer(rate: float) -> optax.GradientTransformation:
   return optax.flatten(skip_nonfinite(adam(rate)))
 
 
-def _tell_skipped(metrics: dict[str, chex.Array]) -> dict[str, chex.Array]:
-  """Replaces norms of gradients that were skipped, which would end the training.
+def _tell_skipped(
+  before: State, after: State, metrics: dict[str, chex.Array]
+) -> dict[str, chex.Array]:
+  """Adds whether each update was skipped.
 
-  A loss that is not finite still ends it.
+  The norm of such a gradient, which would end the training, is said to be 0; a loss
+  that is not finite still ends it.
   """
   told = dict(metrics)
   for group in GROUPS:
     norm = metrics[f"{group}/gradient_norm"]
-    is_finite = jnp.isfinite(norm)
-    told[f"{group}/gradient_norm"] = jnp.where(is_finite, norm, 0.0)
-    told[f"{group}/skipped"] = 1.0 - is_finite
+    told[f"{group}/gradient_norm"] = jnp.where(jnp.isfinite(norm), norm, 0.0)
+    was_skipped = after.opt_state[group].count == before.opt_state[group].count
+    told[f"{group}/skipped"] = was_skipped.astype(jnp.float32)
   return told
