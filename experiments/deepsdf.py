@@ -128,16 +128,16 @@ _DEMO = Config(
   batch=16,
   samples=128,
   accumulate=1,
-  epochs=375,
+  epochs=425,
   decoder_rate=1.5e-3,
   code_rate=3e-3,
-  rate_interval=110,
+  rate_interval=125,
   rate_factor=0.4,
-  fit_iterations=200,
+  fit_iterations=250,
   fit_samples=240,
   fit_rate=1e-2,
   resolution=65,
-  fold_steps=1500,
+  fold_steps=1700,
   fold_points=128,
   single_steps=1000,
   single_samples=2048,
@@ -385,15 +385,8 @@ def evaluate(config: Config, run) -> None:
       | fixed
     )
     cosines.append(reconstruction.normal_agreement(model, params, known))
-    misfits = studies.interpolate(
-      model,
-      params["decoder"],
-      codes["full"],
-      test,
-      pairs=config.pairs,
-      resolution=config.resolution,
-      points=config.surface_points,
-    )
+    sizes = config.pairs, config.resolution, config.surface_points
+    misfits = studies.interpolate(model, params["decoder"], codes["full"], test, *sizes)
     between += misfits[0]
     averaged += misfits[1]
     if shown is None:

@@ -22,7 +22,7 @@ from jaxvision.papers.deepsdf.reconstruction import Surface
 
 _TRUTH_RESOLUTION = 97
 _PICTURE = 150  # pixels
-_TRACED = 75  # of pictures that are traced, ray by ray
+_TRACED = 90  # of pictures that are traced, ray by ray
 
 
 def interpolate(
@@ -30,7 +30,6 @@ def interpolate(
   params: Mapping[str, Any],
   codes: chex.Array,
   test: data.ShapeSet,
-  *,
   pairs: int,
   resolution: int,
   points: int,
