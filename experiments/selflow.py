@@ -61,6 +61,9 @@ class Config:
   channels: float = 1.0  # times the paper's
   coarsest: int = 6
   finest: int = 2
+  radius: int = 4
+  estimator_layers: int = 5
+  context_layers: int = 6
   border: Border = "truncate"
   normalized: bool = False  # frames in unsupervised training
 
@@ -89,6 +92,8 @@ class Config:
     for name in self.comparisons:
       if name not in COMPARISONS + TUNED:
         raise ValueError(f"{name!r} is none of {', '.join(COMPARISONS + TUNED)}")
+    if not (1 <= self.estimator_layers <= 5 and 1 <= self.context_layers <= 6):
+      raise ValueError("estimators have 1 to 5 hidden layers, the context 1 to 6")
     if self.window[0] > self.height or self.window[1] > self.width:
       raise ValueError(f"window {self.window} is larger than a frame")
 
@@ -101,18 +106,23 @@ _DEMO = Config(
   test_clips=40,
   speed=4.0,
   gain=0.2,
-  channels=0.25,
+  channels=0.125,
   coarsest=3,
+  finest=1,
+  radius=2,
+  estimator_layers=3,
+  context_layers=3,
   border="zero",
   normalized=True,
   warm_loss="census",
   window=(24, 48),
-  rate=2e-3,
+  batch=2,
+  rate=3e-3,
   halve_every=10_000,
   warm_steps=100,
-  noc_steps=200,
-  occ_steps=150,
-  tune_steps=100,
+  noc_steps=150,
+  occ_steps=100,
+  tune_steps=40,
   comparisons=("unmasked", "continued", "two-frame", "brightness", "fine-tuned"),
   seeds=(0, 1, 2),
 )
@@ -125,7 +135,9 @@ PRESETS = {
     train_clips=2,
     test_clips=2,
     channels=0.05,
-    coarsest=2,
+    coarsest=1,
+    estimator_layers=1,
+    context_layers=1,
     window=(12, 16),
     batch=1,
     warm_steps=2,
@@ -199,7 +211,10 @@ def model(config: Config, program: Program) -> network.SelFlow:
   return network.scaled(
     config.channels,
     config.coarsest,
+    estimator_layers=config.estimator_layers,
+    context_layers=config.context_layers,
     finest=config.finest,
+    radius=config.radius,
     border=config.border,
     two_frame=program.two_frame,
     normalized=config.normalized or program.supervised,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 Noise = Literal["superpixels", "rectangles", "none"]
 
 SEGMENTS, SEGMENTS_AREA = 300, 320 * 896  # about how many superpixels on which area
-SHARES = (0.08, 0.16)  # of the superpixels that are filled with noise
+SHARES = (0.08, 0.16)  # of the superpixels, or of the area, that noise fills
 RECTANGLES = (2, 4)  # how many, the last included
 
 
@@ -21,7 +21,8 @@ def segments(height: int, width: int) -> int:
 def choose_superpixels(key: chex.PRNGKey, labels: chex.Array) -> chex.Array:
   """Returns the pixels of randomly chosen superpixels, at least one of each image.
 
-  Between 8 and 16 % of an image's superpixels are chosen (not published; our choice).
+  A share between 8 and 16 % is drawn for each image, and each of its superpixels is
+  chosen with that probability (not published; our choice).
 
   Args:
     key: of the draw.
@@ -36,10 +37,9 @@ def choose_superpixels(key: chex.PRNGKey, labels: chex.Array) -> chex.Array:
   share_key, order_key = jax.random.split(key)
   share = jax.random.uniform(share_key, (batch,), minval=SHARES[0], maxval=SHARES[1])
   count = jnp.max(labels, axis=(1, 2)) + 1
-  wanted = jnp.maximum(jnp.round(share * count), 1)
   draw = jax.random.uniform(order_key, (batch, height * width))
   draw = jnp.where(jnp.arange(height * width) < count[:, None], draw, jnp.inf)
-  chosen = jnp.argsort(jnp.argsort(draw)) < wanted[:, None]
+  chosen = draw <= jnp.maximum(share[:, None], jnp.min(draw, axis=1, keepdims=True))
   flat = jnp.take_along_axis(chosen, labels.reshape(batch, -1), axis=1)
   return flat.reshape(labels.shape)
 

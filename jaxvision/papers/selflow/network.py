@@ -242,12 +242,21 @@ class SelFlow(nn.Module):
     return jax.tree.map(by_triplet, Flows(full, refined, levels))
 
 
-def scaled(width: float = 1.0, coarsest: int = 6, **options) -> SelFlow:
-  """Returns the network with `width` times the channels and fewer levels.
+def scaled(
+  width: float = 1.0,
+  coarsest: int = 6,
+  *,
+  estimator_layers: int = 5,
+  context_layers: int = 6,
+  **options,
+) -> SelFlow:
+  """Returns the network with `width` times the channels, fewer levels and layers.
 
   Args:
     width: factor of the channels of all hidden layers; 1 is the paper's.
     coarsest: level of the pyramid's top; 6 is the paper's.
+    estimator_layers: hidden layers of each estimator, the last of the paper's 5.
+    context_layers: hidden layers of the context network, the first of the paper's 6.
     **options: of SelFlow.
   """
 
@@ -256,8 +265,8 @@ def scaled(width: float = 1.0, coarsest: int = 6, **options) -> SelFlow:
 
   return SelFlow(
     features=times(SelFlow.features)[:coarsest],
-    estimator=times(SelFlow.estimator),
-    context=times(SelFlow.context),
+    estimator=times(SelFlow.estimator)[-estimator_layers:],
+    context=times(SelFlow.context)[:context_layers],
     **options,
   )
 
