@@ -21,33 +21,33 @@ def flow_figure(rows: Sequence[Mapping[str, np.ndarray]]):
   cell = 2.1
   figure, axes = plt.subplots(
     len(rows),
-    len(titles),
-    figsize=(cell * len(titles), cell * height / width * len(rows) + 0.95),
+    len(titles) + 1,
+    figsize=(cell * (len(titles) + 0.5), cell * height / width * len(rows) + 0.3),
+    width_ratios=[1] * len(titles) + [0.5],
     layout="constrained",
     squeeze=False,
   )
-  for line, row in zip(axes, rows, strict=True):
+  for number, (line, row) in enumerate(zip(axes, rows, strict=True)):
     flows = [array for array in row.values() if array.shape[-1:] == (2,)]
     scale = row.get(
       "true flow", np.concatenate(flows) if flows else np.zeros((1, 1, 2))
     )
     largest = max(float(np.hypot(*np.moveaxis(scale, -1, 0)).max()), 1e-3)
-    for axis, (title, array) in zip(line, row.items(), strict=True):
+    for axis, (title, array) in zip(line, row.items(), strict=False):
       if array.ndim == 2:
         axis.imshow(array, cmap="gray", vmin=0, vmax=1)
       elif array.shape[-1] == 2:
         axis.imshow(flow_pictures.flow_picture(array, largest=largest))
       else:
         axis.imshow(np.clip(array, 0, 1))
-      if line is axes[0]:
+      if number == 0:
         axis.set_title(title, fontsize=8)
-    line[0].set_ylabel(f"wheel: {largest:.1f} px", fontsize=7)
+    line[-1].imshow(flow_pictures.wheel_picture(96))
+    line[-1].set_title(f"rim: {largest:.1f} px", fontsize=7)
+    line[-1].axis("off")
   for axis in axes.flat:
     axis.set_xticks([])
     axis.set_yticks([])
-  legend = axes[0, -1].inset_axes([0.0, -len(rows) * 1.12 - 0.55, 1.0, 0.9])
-  legend.imshow(flow_pictures.wheel_picture(96))
-  legend.axis("off")
   return figure
 
 
@@ -63,12 +63,12 @@ def image_figure(rows: Sequence[Mapping[str, np.ndarray]]):
     layout="constrained",
     squeeze=False,
   )
-  for line, row in zip(axes, rows, strict=True):
+  for number, (line, row) in enumerate(zip(axes, rows, strict=True)):
     for axis, (title, image) in zip(line, row.items(), strict=True):
       axis.imshow(np.clip(image, 0, 1))
       axis.set_xticks([])
       axis.set_yticks([])
-      if line is axes[0]:
+      if number == 0:
         axis.set_title(title, fontsize=8)
   return figure
 
