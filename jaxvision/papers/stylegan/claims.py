@@ -47,7 +47,8 @@ def tables(run, rows: Rows) -> None:
     distances = of(rows, name, "frechet")
     one = {"configuration": name, "seeds": len(distances)}
     for latents, values in enumerate(distances.T, 1):
-      one[f"{latents} latents"] = round(float(values.mean()), 3)
+      mean = round(float(values.mean()), 3)
+      one[f"{latents} latents"] = "" if np.isnan(mean) else mean
     one["deviation, 1 latent"] = round(float(distances[:, 0].std()), 3)
     one["paper's FID"] = PAPER_FID.get(name, "")
     quality.append(one)

@@ -15,6 +15,7 @@ from jaxvision.papers.stylegan import styles as style_mixing
 from jaxvision.papers.stylegan.features import Judge
 from jaxvision.papers.stylegan.generator import Generator
 
+MOST_LATENTS = 4  # of Table 2
 PATHS = (("z", "full"), ("z", "end"), ("w", "full"), ("w", "end"))
 
 
@@ -34,13 +35,14 @@ class Evaluator:
   def _sample(self):
     def sample(variables, key, latents):
       draw, place, noise = jax.random.split(key, 3)
-      z = jax.random.normal(draw, (self.batch * latents, self.latent))
+      z = jax.random.normal(draw, (self.batch * MOST_LATENTS, self.latent))
       w = self.generator.apply(variables, z, method="map")
       w = self.generator.apply(variables, w, method="broadcast")
-      w = w.reshape(self.batch, latents, *w.shape[1:])
-      return self._render(variables, style_mixing.mix_many(place, w), noise)
+      w = w.reshape(self.batch, MOST_LATENTS, *w.shape[1:])
+      w = style_mixing.mix_many(place, w, latents)
+      return self._render(variables, w, noise)
 
-    return jax.jit(sample, static_argnums=2)
+    return jax.jit(sample)
 
   def _render(self, variables, w, key=None):
     """Returns images of styles; with fresh noise where a key is given."""
@@ -60,7 +62,7 @@ class Evaluator:
     Args:
       variables: of the generator.
       key: of the batch.
-      latents: that each image mixes at random layers.
+      latents: that each image mixes at random layers, at most MOST_LATENTS.
     """
     return self._sample(variables, key, latents)
 
@@ -87,21 +89,30 @@ class Evaluator:
     return frechet.frechet_distance(fakes, reals)
 
   @functools.cached_property
-  def _distances(self):
-    def distances(variables, key, space, sampling, epsilon, crop):
-      return path_length.distances(
-        self.generator,
-        variables,
-        self.judge.distance,
+  def _endpoints(self):
+    def endpoints(variables, key, space, sampling, epsilon):
+      def map_latents(z):
+        return self.generator.apply(variables, z, method="map")
+
+      return path_length.endpoints(
         key,
+        map_latents,
         (self.batch, self.latent),
         space=space,
         sampling=sampling,
         epsilon=epsilon,
-        crop=crop,
       )
 
-    return jax.jit(distances, static_argnums=(2, 3, 4, 5))
+    return jax.jit(endpoints, static_argnums=(2, 3, 4))
+
+  @functools.cached_property
+  def _apart(self):
+    def apart(variables, key, pairs, crop):
+      return path_length.pair_distances(
+        self.generator, variables, self.judge.distance, key, *pairs, crop=crop
+      )
+
+    return jax.jit(apart, static_argnums=3)
 
   def path_length(
     self,
@@ -115,13 +126,13 @@ class Evaluator:
     crop: bool = True,
   ) -> float:
     """Returns the perceptual path length; see `path_length.distances`."""
-    found = [
-      self._distances(
-        variables, jax.random.fold_in(key, number), space, sampling, epsilon, crop
-      )
-      for number in range(-(-count // self.batch))
-    ]
-    return path_length.filtered_mean(np.concatenate(found)[:count])
+    found = []
+    for number in range(-(-count // self.batch)):
+      noise, path = jax.random.split(jax.random.fold_in(key, number))
+      pairs = self._endpoints(variables, path, space, sampling, epsilon)
+      found.append(self._apart(variables, noise, pairs, crop))
+    distances = np.concatenate(found)[:count] / epsilon**2
+    return path_length.filtered_mean(distances)
 
   @functools.cached_property
   def _judged(self):

@@ -50,18 +50,17 @@ class Painter:
       w = styles.truncate(w, average, psi=psi, cutoff=cutoff)
     return np.asarray(w)
 
-  def render(
-    self, w: np.ndarray, key: chex.PRNGKey | None = None, *, batch: int = 16
-  ) -> np.ndarray:
-    """Returns images [N, R, R, C] uint8 of styles [N, L, W], `batch` at a time."""
+  def render(self, w: np.ndarray, key: chex.PRNGKey | None = None) -> np.ndarray:
+    """Returns images [N, R, R, C] uint8 of styles [N, L, W], some at a time."""
+    batch = 16 if self.generator.synthesis.resolution <= 64 else 1
     images = []
     for first in range(0, len(w), batch):
       part = np.asarray(w[first : first + batch])
       # Filled up, so that one compilation serves all.
-      rest = batch - len(part) if len(w) > batch else 0
+      rest = batch - len(part)
       part = np.concatenate([part, np.repeat(part[-1:], rest, axis=0)])
       found = growing.to_uint8(self._render(self.variables, part, key))
-      images.append(np.asarray(found)[: len(part) - rest])
+      images.append(np.asarray(found)[: batch - rest])
     return np.concatenate(images)
 
 

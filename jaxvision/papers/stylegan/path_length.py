@@ -102,24 +102,52 @@ def distances(
     level: of growing.
   """
   noise_key, path_key = jax.random.split(key)
-  if generator.synthesis.use_noise:
-    noise = sample_noise(noise_key, generator.synthesis.resolution)
-    variables = {**variables, "noise": {"synthesis": noise}}
 
   def map_latents(z):
     return generator.apply(variables, z, method="map")
 
-  w = jnp.concatenate(
-    endpoints(
-      path_key, map_latents, shape, space=space, sampling=sampling, epsilon=epsilon
-    )
+  pairs = endpoints(
+    path_key, map_latents, shape, space=space, sampling=sampling, epsilon=epsilon
   )
+  found = pair_distances(
+    generator,
+    variables,
+    distance,
+    noise_key,
+    *pairs,
+    crop=crop,
+    largest=largest,
+    level=level,
+  )
+  return found / epsilon**2
+
+
+def pair_distances(
+  generator: Generator,
+  variables: Any,
+  distance: Distance,
+  key: chex.PRNGKey,
+  a: chex.Array,
+  b: chex.Array,
+  *,
+  crop: bool = True,
+  largest: int = 256,
+  level: int = 0,
+) -> chex.Array:
+  """Returns the perceptual distances [N] between images of a and b [N, W].
+
+  Other arguments as `distances`; `key` is that of the noise.
+  """
+  if generator.synthesis.use_noise:
+    noise = sample_noise(key, generator.synthesis.resolution)
+    variables = {**variables, "noise": {"synthesis": noise}}
+  w = jnp.concatenate([a, b])
   images = generator.apply(variables, w, level=level, method="synthesize")
   images = crop_to_face(images) if crop else images
   factor = images.shape[1] // largest
   images = resampling.downsample_box(images, factor) if factor > 1 else images
   images = (images + 1) * (255 / 2)
-  return distance(*jnp.split(images, 2)) / epsilon**2
+  return distance(*jnp.split(images, 2))
 
 
 def filtered_mean(

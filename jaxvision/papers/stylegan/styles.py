@@ -76,20 +76,24 @@ def mix(first: chex.Array, second: chex.Array, crossover: chex.Numeric) -> chex.
   return jnp.where(is_first[:, None], first, second)
 
 
-def mix_many(key: chex.PRNGKey, w: chex.Array) -> chex.Array:
+def mix_many(
+  key: chex.PRNGKey, w: chex.Array, latents: chex.Numeric | None = None
+) -> chex.Array:
   """Returns styles that change at random layers, as Table 2 tests.
 
   Args:
     key: of the layers, drawn for each image.
     w: [N, K, L, W], the styles of K latents of each image.
+    latents: how many of them are used, the first ones; may be traced; K when None.
 
   Returns:
-    [N, L, W]: the latents' layers in their order, with K - 1 crossovers, each uniform
+    [N, L, W]: the latents' layers in their order, with crossovers that are uniform
     over 1, ..., L - 1; where two fall together a latent is left out.
   """
   chex.assert_rank(w, 4)
-  number, latents, layers = w.shape[:3]
-  places = jax.random.randint(key, (number, latents - 1), 1, max(layers, 2))
-  passed = places[:, :, None] <= jnp.arange(layers)
+  number, most, layers = w.shape[:3]
+  places = jax.random.randint(key, (number, most - 1), 1, max(layers, 2))
+  is_used = jnp.arange(1, most) < (most if latents is None else latents)
+  passed = (places[:, :, None] <= jnp.arange(layers)) & is_used[:, None]
   chosen = jnp.sum(passed, axis=1)  # [N, L]
   return jnp.take_along_axis(w, chosen[:, None, :, None], axis=1)[:, 0]
