@@ -11,6 +11,7 @@ they are exact but for the inside of tables, near the joints, where the border m
 farther than said.
 """
 
+import functools
 from typing import NamedTuple
 
 import chex
@@ -133,13 +134,16 @@ def sample_surface(
 
 def mesh(shape: Shapes, resolution: int = 96) -> tuple[np.ndarray, np.ndarray]:
   """Returns [V, 3] vertices and [F, 3] faces of one shape by marching cubes."""
-  axis = jnp.linspace(-1.0, 1.0, resolution)
-  grid = jnp.stack(jnp.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
-  values = jax.lax.map(lambda plane: _distances(shape, plane), grid)
+  values = _grid_distances(shape, resolution)
   return marching_cubes(np.asarray(values), 0.0, -1.0, 2.0 / (resolution - 1))
 
 
-_distances = jax.jit(signed_distance)
+@functools.partial(jax.jit, static_argnums=1)
+def _grid_distances(shape, resolution):
+  """Returns the distances [N, N, N] on a grid over [-1, 1]³, a plane at a time."""
+  axis = jnp.linspace(-1.0, 1.0, resolution)
+  grid = jnp.stack(jnp.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+  return jax.lax.map(functools.partial(signed_distance, shape), grid)
 
 
 def _distances_and_normals(shape, points):
