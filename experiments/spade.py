@@ -137,23 +137,22 @@ PRESETS = {
     _DEMO,
     train_scenes=8,
     validation=4,
-    variants=("styled",),
+    variants=("pix2pixhd++_spade",),  # the quickest to compile
     sizes=dataclasses.replace(
       _DEMO.sizes,
       features=2,
       hidden=4,
       discriminator=2,
       discriminator_layers=2,
-      encoder=2,
-      encoder_side=8,
-      latent=4,
+      halvings=1,
+      blocks=0,
     ),
     batch=2,
     epoch_steps=2,
     epochs=1,
     decay_epochs=1,
     seeds=(0,),
-    segmenter_features=(2, 4),
+    segmenter_features=(4,),
     segmenter_steps=2,
     segmenter_batch=2,
     pictures=2,
@@ -382,20 +381,19 @@ def keep_pictures(config: Config, run, makers, examples) -> None:
   pictures = batch["images"][: config.pictures]
   contents = {"style of": pictures}
   for number in range(min(3, len(pictures))):
-    maps = {
-      name: np.repeat(batch[name][number : number + 1], len(pictures), axis=0)
-      for name in ("labels", "instances")
-      if name in batch
-    }
+    maps = _repeated(batch, number, len(pictures))
     contents[f"map {number + 1}"] = make(maps, key, pictures)
-    if number == 0:
-      random = [make(maps, jax.random.key(1))]
-  contents["map 1, by chance"] = random[0]
+  contents["map 1, by chance"] = make(_repeated(batch, 0, len(pictures)), key)
   run.figure(
     "styles",
     figures.grid(contents),
     "Each column takes its style from the picture at its top; the last row draws it.",
   )
+
+
+def _repeated(batch, index: int, times: int) -> dict[str, np.ndarray]:
+  maps = {name: batch[name] for name in ("labels", "instances") if name in batch}
+  return {name: np.repeat(x[index : index + 1], times, 0) for name, x in maps.items()}
 
 
 def predict(config: Config, run, inputs) -> None:

@@ -1,28 +1,15 @@
-"""Tests of spade's networks, losses, training step, metrics and published weights."""
+"""Tests of spade's networks, losses and semantics."""
 
 import functools
-import math
-import pathlib
-import tempfile
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from absl.testing import absltest, parameterized
 
-from jaxvision.errors import UserError
 from jaxvision.nn.convolution import Conv
-from jaxvision.nn.vgg import VGG19
-from jaxvision.papers.spade import (
-  losses,
-  metrics,
-  published,
-  speed,
-  training,
-  variants,
-)
+from jaxvision.papers.spade import losses, speed, variants
 from jaxvision.papers.spade.conditioning import (
   ConditionalNorm,
   ParameterFreeNorm,
@@ -38,26 +25,7 @@ from jaxvision.papers.spade.generator import LATENT, Generator, ResidualBlock
 from jaxvision.papers.spade.pix2pixhd import Pix2PixHDGenerator
 from jaxvision.papers.spade.semantics import encode, from_signed, to_signed
 from jaxvision.train import jit_once
-
-KEY = jax.random.key(0)
-
-
-def count(tree):
-  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
-
-
-def params_of(network, *shapes):
-  inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-  return jax.eval_shape(network.init, KEY, *inputs)["params"]
-
-
-def filled(network, *inputs):
-  """Returns random variables of a network, which takes no compilation."""
-  shapes = jax.eval_shape(network.init, KEY, *inputs)
-  rng = np.random.default_rng(0)
-  return jax.tree.map(
-    lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes
-  )
+from tests.papers.spade_networks import KEY, count, filled, params_of
 
 
 def single_class(classes, num_classes, side):
@@ -77,7 +45,7 @@ class SizesTest(parameterized.TestCase):
   )
   def test_parameters_are_the_papers(self, name, millions):
     data = variants.DATA_SETS["ade20k"]
-    network = variants.generator(name, data)
+    network = variants.networks(name, data).generator
     params = params_of(network, (1, *data.shape, data.channels))
     self.assertEqual(round(count(params) / 1e6), millions)
 
@@ -135,7 +103,7 @@ class SizesTest(parameterized.TestCase):
 
   def test_names_and_sides_that_do_not_fit_are_said(self):
     with self.assertRaisesRegex(ValueError, "'spad'.*spade"):
-      variants.generator("spad", variants.DATA_SETS["coco"])
+      variants.networks("spad", variants.DATA_SETS["coco"])
     with self.assertRaisesRegex(ValueError, "20 x 32 are no multiples of 16"):
       params_of(Pix2PixHDGenerator(2), (1, 20, 32, 3))
     with self.assertRaisesRegex(ValueError, "norm is 'layer'"):
@@ -306,251 +274,6 @@ class SemanticsTest(absltest.TestCase):
     np.testing.assert_allclose(to_signed(jnp.array([0.0, 0.5, 1.0])), [-1, 0, 1])
     images = jnp.array([0.1, 0.9])
     np.testing.assert_allclose(from_signed(to_signed(images)), images, rtol=1e-6)
-
-
-class TrainingTest(absltest.TestCase):
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    # SPADE, batch statistics and spectral norms in one layer: quick to compile.
-    cls.networks = training.Networks(
-      Pix2PixHDGenerator(2, 0, 0, kind="spade", norm="sync_batch"),
-      Discriminator(1, 2, 2),
-      num_classes=3,
-    )
-    rng = np.random.default_rng(0)
-    cls.batch = {
-      "labels": jnp.asarray(rng.integers(3, size=(2, 8, 8))),
-      "images": jnp.asarray(rng.random((2, 8, 8, 3)), jnp.float32),
-    }
-    optimizers = training.two_time_scales()
-    cls.before = jit_once(
-      lambda: training.init(cls.networks, KEY, cls.batch, optimizers)
-    )()
-    step = training.make_step(cls.networks, training.Objective(), optimizers)
-    cls.after, cls.metrics = jit_once(step)(cls.before, cls.batch)
-
-  def test_both_learn_at_their_own_rates(self):
-    chex.assert_tree_all_finite(self.metrics)
-    self.assertEqual(int(self.after.step), 1)
-    self.assertIn("generator/features", self.metrics)
-    self.assertIn("discriminator/real", self.metrics)
-    # Without momentum Adam's first step is as long as its rate, whatever the gradient.
-    for group, rate in (("generator", 1e-4), ("discriminator", 4e-4)):
-      moved = jax.tree.map(
-        lambda a, b: np.max(np.abs(np.asarray(a) - np.asarray(b))),
-        self.after.params[group],
-        self.before.params[group],
-      )
-      largest = max(map(float, jax.tree.leaves(moved)))
-      self.assertAlmostEqual(largest / rate, 1.0, delta=0.02)
-
-  def test_running_state_goes_on_in_both_passes(self):
-    before, after = self.before.model_state, self.after.model_state
-    kernel = self.before.params["generator"]["generator"]["stem_conv"]["kernel"]
-    u = np.asarray(before["generator"]["spectral"]["stem_conv"]["u"])
-    matrix = np.asarray(kernel).reshape(-1, kernel.shape[-1])
-    for number in range(2):
-      if number:  # the second pass sees the generator after its step
-        moved = self.after.params["generator"]["generator"]["stem_conv"]["kernel"]
-        matrix = np.asarray(moved).reshape(matrix.shape)
-      v = matrix @ u / np.linalg.norm(matrix @ u)
-      u = v @ matrix / np.linalg.norm(v @ matrix)
-    np.testing.assert_allclose(
-      after["generator"]["spectral"]["stem_conv"]["u"], u, atol=1e-4
-    )
-    norm = after["generator"]["batch_stats"]["stem_norm"]["spade"]["norm"]
-    # Two updates leave 0.81 of the first value, 1, and add 0.19 of the batch's.
-    variance = norm["statistics"]["var"]
-    self.assertGreater(float(variance.min()), 0.81)
-    self.assertGreater(float(jnp.max(jnp.abs(variance - 1))), 0.01)
-    self.assertFalse(
-      np.allclose(
-        before["discriminator"]["spectral"]["scale_0"]["layer_1"]["u"],
-        after["discriminator"]["spectral"]["scale_0"]["layer_1"]["u"],
-      )
-    )
-
-  def test_styled_training_keeps_the_states_structure(self):
-    networks = training.Networks(
-      Generator(2, crop_size=32, start="latent"),
-      Discriminator(2, 2),
-      StyleEncoder(2, side=8, latent=6),
-      num_classes=3,
-    )
-    batch = {
-      "labels": jax.ShapeDtypeStruct((1, 32, 32), jnp.int32),
-      "instances": jax.ShapeDtypeStruct((1, 32, 32), jnp.int32),
-      "images": jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32),
-    }
-    optimizers = training.two_time_scales()
-
-    def run(batch):
-      state = training.init(networks, KEY, batch, optimizers)
-      objective = training.Objective(mode="ls")
-      return state, training.make_step(networks, objective, optimizers)(state, batch)
-
-    state, (after, found) = jax.eval_shape(run, batch)
-    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
-    learned = after.params["generator"]
-    self.assertEqual(learned["encoder"]["mean"]["kernel"].shape, (32, 6))
-    self.assertEqual(learned["generator"]["fc"]["kernel"].shape, (6, 32))
-    self.assertIn("generator/style", found)
-
-  def test_rate_decays_once_an_epoch(self):
-    factors = [float(training.decay_factor(n, 3, 4)) for n in range(9)]
-    np.testing.assert_allclose(factors, [1, 1, 1, 1, 0.75, 0.5, 0.25, 0, 0])
-    optimizer = training.two_time_scales(
-      2.0, steps_per_epoch=2, constant_epochs=1, decay_epochs=2
-    )["generator"]
-    state, moves = optimizer.init(jnp.zeros(())), []
-    for _ in range(6):
-      move, state = optimizer.update(jnp.ones(()), state)
-      moves.append(-float(move))
-    np.testing.assert_allclose(moves, [1, 1, 1, 1, 0.5, 0.5], rtol=1e-4)
-
-  def test_equal_rates_have_momentum(self):
-    made = training.two_time_scales(1.0, equal=True)
-    for optimizer in made.values():
-      state = optimizer.init(jnp.zeros(()))
-      _, state = optimizer.update(jnp.ones(()), state)
-      self.assertAlmostEqual(float(optax.tree.get(state, "mu")), 0.5)
-
-
-class MetricsTest(chex.TestCase):
-  @chex.variants(with_jit=True, without_jit=True)
-  def test_scores_of_a_small_picture(self):
-    labels = jnp.array([[[0, 0, 1], [1, 255, 3]]])
-    predictions = jnp.array([[[0, 1, 1], [1, 0, 1]]])
-    counts = self.variant(metrics.confusion, static_argnums=2)(labels, predictions, 3)
-    np.testing.assert_array_equal(counts, [[1, 1, 0], [0, 2, 0], [0, 0, 0]])
-    found = self.variant(metrics.scores)(counts)
-    # Class 2 is nowhere, and counts neither way.
-    self.assertAlmostEqual(float(found.mean_iou), (1 / 2 + 2 / 3) / 2, places=6)
-    self.assertAlmostEqual(float(found.accuracy), 0.75, places=6)
-
-  def test_segmenter_sees_images(self):
-    labels = jnp.array([[[0, 1], [1, 1]]])
-    images = jax.nn.one_hot(labels, 3)
-    counts = metrics.synthesis_confusion(lambda x: x[..., :2], images, labels, 2)
-    np.testing.assert_array_equal(counts, [[1, 0], [0, 3]])
-    with self.assertRaises(AssertionError):
-      metrics.synthesis_confusion(lambda x: x[:, :1], images, labels, 3)
-
-  def test_without_labels_scores_are_nan(self):
-    found = metrics.scores(jnp.zeros((2, 2), jnp.int32))
-    self.assertTrue(np.isnan(found.mean_iou) and np.isnan(found.accuracy))
-
-
-def theirs(params, spectral, statistics, prefix=""):
-  """Returns our variables of a generator under the authors' names and layout."""
-  weights = {}
-  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-    *layer, name = (key.key for key in path)
-    key = ".".join(part for part in layer if part != "spade")
-    for ours, original in (
-      ("middle", "G_middle"),
-      ("shared", "mlp_shared.0"),
-      ("gamma", "mlp_gamma"),
-      ("beta", "mlp_beta"),
-      ("image", "conv_img"),
-    ):
-      key = key.replace(ours, original)
-    if name == "bias":
-      weights[f"{key}.bias"] = leaf
-      continue
-    is_spectral = ".conv_" in key
-    leaf = leaf.T if leaf.ndim == 2 else leaf.transpose(3, 2, 0, 1)
-    weights[f"{key}.weight_orig" if is_spectral else f"{key}.weight"] = leaf
-  for path, leaf in jax.tree_util.tree_leaves_with_path(spectral):
-    *layer, name = (key.key for key in path)
-    key = ".".join(layer).replace("middle", "G_middle")
-    if name == "v":
-      side = 1 if key.endswith("conv_s") else 3
-      leaf = leaf.reshape(side, side, -1).transpose(2, 0, 1).reshape(-1)
-    weights[f"{key}.weight_{name}"] = leaf
-  for path, leaf in jax.tree_util.tree_leaves_with_path(statistics):
-    block, norm, *_, name = (key.key for key in path)
-    key = f"{block.replace('middle', 'G_middle')}.{norm}.param_free_norm.running_{name}"
-    weights[key] = leaf
-    weights[key.replace(f"running_{name}", "num_batches_tracked")] = np.array(7)
-  return {prefix + name: leaf for name, leaf in weights.items()}
-
-
-class PublishedTest(absltest.TestCase):
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    cls.network = Generator(2, crop_size=64, start="latent")
-    maps, latent = np.zeros((1, 64, 64, 3)), np.zeros((1, LATENT))
-    cls.variables = filled(cls.network, maps, latent)
-    collections = (cls.variables[k] for k in ("params", "spectral", "batch_stats"))
-    cls.weights = theirs(*collections, prefix="module.")
-    # Their linear start is channels first: 32 maps of 2 x 2.
-    cls.start = {}
-    for name in ("weight", "bias"):
-      ours = cls.weights[f"module.fc.{name}"]
-      maps = ours.reshape(2, 2, 32, *ours.shape[1:])
-      cls.start[name] = np.moveaxis(maps, 2, 0).reshape(ours.shape)
-      cls.weights[f"module.fc.{name}"] = cls.start[name]
-
-  def test_every_weight_of_a_generator_finds_its_place(self):
-    network, variables = published.generator(self.weights, crop_size=64)
-    self.assertEqual(network, self.network)
-    chex.assert_trees_all_equal(variables, self.variables)
-
-  def test_a_file_tells_whose_it_is(self):
-    with tempfile.TemporaryDirectory() as folder:
-      path = pathlib.Path(folder) / "latest_net_G.npz"
-      np.savez(path, **self.weights)
-      network, variables = published.load(path, crop_size=64)
-      self.assertEqual(network, self.network)
-      chex.assert_trees_all_equal(variables, self.variables)
-      for key, missing in {
-        "fc_mu.weight": "layer1.0",
-        "discriminator_0.model0.0.bias": "1 scales of 0 layers",
-        "model.1.0.weight": "no residual blocks",
-      }.items():
-        np.savez(path, **{key: np.zeros((2, 2))})
-        with self.assertRaisesRegex(UserError, f"latest_net_G.npz: .*{missing}"):
-          published.load(path)
-
-  def test_latent_start_is_theirs(self):
-    _, variables = published.generator(self.weights, crop_size=64)
-    z = np.random.default_rng(2).normal(size=LATENT)
-    expected = (self.start["weight"] @ z + self.start["bias"]).reshape(32, 2, 2)
-    fc = variables["params"]["fc"]
-    found = (z @ fc["kernel"] + fc["bias"]).reshape(2, 2, 32)
-    np.testing.assert_allclose(found, expected.transpose(1, 2, 0), rtol=1e-4, atol=1e-5)
-
-  def test_what_does_not_fit_is_said(self):
-    with self.assertRaisesRegex(UserError, "fc has 128 outputs.*another crop"):
-      published.generator(self.weights, crop_size=256)
-    more = self.weights | {"up_9.bias": np.zeros(1)}
-    with self.assertRaisesRegex(UserError, "x.pth: never used up_9.bias"):
-      published.generator(more, crop_size=64, source="x.pth")
-    less = dict(self.weights)
-    del less["module.up_1.norm_s.mlp_beta.bias"], less["module.conv_img.weight"]
-    with self.assertRaisesRegex(UserError, "lacks conv_img.weight"):
-      published.generator(less, crop_size=64)
-    with self.assertRaisesRegex(UserError, "no such file"):
-      published.load("/nowhere/latest_net_G.pth")
-
-  def test_vgg_is_taken_from_torchvisions_names(self):
-    widths = [width for stage in VGG19 for width in stage][:13]
-    weights, number = {"classifier.0.weight": np.zeros((2, 2))}, 0
-    for stage in VGG19:
-      for _ in stage:
-        weights[f"features.{number}.weight"] = np.full((1, 1, 1, 1), number)
-        weights[f"features.{number}.bias"] = np.zeros(1)
-        number += 2
-      number += 1
-    params = published.vgg19(weights)["params"]
-    self.assertLen(params, len(widths))
-    self.assertEqual(params["conv5_1"]["kernel"].item(), 28)
-    self.assertEqual(params["conv3_2"]["kernel"].item(), 12)
-    with self.assertRaisesRegex(UserError, "0 convolutions, not 13"):
-      published.vgg19({})
 
 
 if __name__ == "__main__":

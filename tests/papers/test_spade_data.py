@@ -1,16 +1,20 @@
 """Tests of spade's readers, on small files in the authors' layouts, and resizing."""
 
+import json
 import pathlib
 import tempfile
+import types
 
 import numpy as np
 from absl.testing import absltest, parameterized
+from etils import epath
+from skimage import draw
 
 from jaxvision.data import builder, images
 from jaxvision.errors import UserError
-from jaxvision.papers.spade import data, preprocessing
+from jaxvision.papers.spade import coco_instances, data, prediction, preprocessing
 from jaxvision.papers.spade.preprocessing import Preprocessing, prepare
-from jaxvision.papers.spade.variants import DATA_SETS
+from jaxvision.papers.spade.variants import DATA_SETS, DataSet
 
 RNG = np.random.default_rng(0)
 SHAPE = (6, 8)
@@ -54,6 +58,56 @@ class ReadersTest(parameterized.TestCase):
     np.testing.assert_array_equal(example["labels"], written["a"][0])
     np.testing.assert_array_equal(example["instances"], written["a"][1])
     np.testing.assert_array_equal(val[0]["labels"], written["c"][0])
+
+  def test_coco_instances_are_painted_from_its_annotations(self):
+    square = [2, 2, 5, 2, 5, 4, 2, 4]  # corners counted from 1: columns 1-4, rows 1-3
+    triangle = [6.0, 1.0, 8.0, 1.0, 8.0, 6.0]
+    crowd = {"counts": [3, 4], "size": [6, 8]}
+    for split in data.SPLITS:
+      write_image(self.manual / f"{split}_img/000000000785.jpg")
+      labels = write_map(self.manual / f"{split}_label/000000000785.png", [0, 181, 255])
+      annotations = {
+        "images": [{"id": 785, "file_name": "000000000785.jpg"}],
+        "annotations": [
+          {"id": 1, "image_id": 785, "segmentation": [triangle]},
+          {"id": 2, "image_id": 785, "segmentation": crowd, "iscrowd": 1},
+          {"id": 3, "image_id": 785, "segmentation": [triangle, square]},
+        ],
+      }
+      path = self.manual / f"annotations/instances_{split}2017.json"
+      path.parent.mkdir(exist_ok=True)
+      path.write_text(json.dumps(annotations))
+    found = self.load(data.CocoStuff, "val")[0]["instances"]
+    expected = labels.copy()
+    expected[draw.polygon([0, 0, 5], [5, 7, 7], SHAPE)] = 1  # the later one is on top
+    expected[1:4, 1:5] = 2
+    np.testing.assert_array_equal(found, expected)
+    self.assertFalse(list(self.manual.glob(".*part")))
+
+  def test_coco_annotations_that_do_not_fit_are_said(self):
+    labels = self.manual / "train_label"
+    write_map(labels / "1.png", [0, 1])
+    path = self.manual / "instances.json"
+    out = self.manual / "train_inst"
+    for content, message in (
+      ('{"images": []', "instances.json: .*annotation file"),
+      ('{"images": [], "annotations": []}', "knows no picture 1"),
+    ):
+      path.write_text(content)
+      with self.assertRaisesRegex(UserError, message):
+        coco_instances.write(path, labels, out)
+    with self.assertRaisesRegex(UserError, "other.json: no such file"):
+      coco_instances.write(self.manual / "other.json", labels, out)
+    self.assertFalse(out.exists())
+
+  def test_flickr_has_cocos_classes_without_instances(self):
+    for split in data.SPLITS:
+      image = write_image(self.manual / f"{split}_img/lake.jpg")
+      labels = write_map(self.manual / f"{split}_label/lake.png", [0, 181, 255])
+    example = self.load(data.Flickr, "val")[0]
+    np.testing.assert_array_equal(example["labels"], labels)
+    self.assertEqual(example["image"].shape, image.shape)
+    self.assertNotIn("instances", example)
 
   def test_ade20k_anywhere_in_one_tree(self):
     tree = self.manual / "ADEChallengeData2016"
@@ -131,6 +185,96 @@ class ReadersTest(parameterized.TestCase):
       data.read_example(
         self.manual / "x.png", self.manual / "y.png", None, DATA_SETS["ade20k"]
       )
+
+
+class BatchesTest(absltest.TestCase):
+  def test_examples_of_every_data_set_have_the_batches_shapes(self):
+    for name, kind in DATA_SETS.items():
+      image = RNG.integers(256, size=(300, 320, 3)).astype(np.uint8)
+      example = {"image": image, "labels": image[..., 0] % kind.num_classes}
+      if kind.instances:
+        example["instances"] = image[..., 1]
+      options = Preprocessing("fixed", 0, kind.crop_size, kind.aspect_ratio)
+      found = data.to_batch(options)(example, np.random.default_rng(0))
+      shapes = data.batch_shapes(1, kind)
+      self.assertEqual(set(found), set(shapes), name)
+      for key, array in found.items():
+        self.assertEqual((1, *array.shape), shapes[key].shape)
+        self.assertEqual(array.dtype, shapes[key].dtype)
+
+
+class PredictionTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    self.classes = DataSet(3, False, True, crop_size=4)
+
+  def test_label_maps_pictures_and_instances_are_told_apart(self):
+    labels = write_map(self.folder / "a_label.png", [0, 1, 2])
+    instances = write_map(self.folder / "a_inst.png", [0, 700], np.uint16)
+    found = prediction.read(self.folder / "a_label.png", self.classes)
+    columns, rows = np.arange(4) * 2 + 1, [0, 2, 3, 5]
+    for name, array in (("labels", labels), ("instances", instances)):
+      np.testing.assert_array_equal(found.maps[name], array[np.ix_(rows, columns)])
+    self.assertEqual(found.instances.name, "a_inst.png")
+
+    palette = np.uint8([[0, 0, 0], [255, 0, 0], [0, 255, 0]])
+    images.write_labels(self.folder / "b.png", labels, palette)
+    found = prediction.read(self.folder / "b.png", self.classes)
+    self.assertIsNone(found.instances)
+    np.testing.assert_array_equal(found.maps["instances"], found.maps["labels"])
+
+    write_image(self.folder / "style.png")
+    style = prediction.read(self.folder / "style.png", self.classes)
+    self.assertEqual(style.image.shape, (4, 4, 3))
+    self.assertTrue(0 <= style.image.min() < style.image.max() <= 1)
+
+  def test_what_is_wrong_is_said(self):
+    write_map(self.folder / "a.png", [0, 3])
+    write_map(self.folder / "b_label.png", [0, 2])
+    images.write_png(self.folder / "b_inst.png", np.zeros((2, 2), np.uint8))
+    (self.folder / "c.png").write_bytes(b"")
+    for name, message in (
+      ("a.png", "a.png: label 3 is none of 0 to 2"),
+      ("b_label.png", "b_inst.png: its size"),
+      ("c.png", "c.png: not a PNG"),
+      ("d.png", "d.png: no such file"),
+    ):
+      with self.assertRaisesRegex(UserError, message):
+        prediction.read(self.folder / name, self.classes)
+
+  def label(self, name):
+    maps = {"labels": np.ones((4, 4), np.int32)}
+    return prediction.LabelMap(epath.Path(name), maps, None)
+
+  def test_every_label_map_in_every_style(self):
+    class Maker:
+      networks = types.SimpleNamespace(latent=3)
+
+      def __call__(self, batch, key, style_images=None):
+        shade = 0.25 if style_images is None else style_images.mean()
+        return np.full((*batch["labels"].shape, 3), shade, np.float32)
+
+    labels = [self.label("x/a.png"), self.label("y/a.png")]
+    style = prediction.StylePicture(epath.Path("s.jpg"), np.ones((4, 4, 3)))
+    made = prediction.synthesize(Maker(), labels, [style], 2, 0)
+    self.assertEqual([name for name, *_ in made], ["a-s.png", "a-s-again1.png"])
+    drawn = prediction.synthesize(Maker(), labels[:1], [], 2, 0)
+    self.assertEqual([name for name, *_ in drawn], ["a-0.png", "a-1.png"])
+    rows = prediction.write(epath.Path(self.folder), made + drawn)
+    self.assertEqual(images.read_rgb(self.folder / "a-s.png").min(), 255)
+    self.assertEqual(images.read_rgb(self.folder / "a-1.png").max(), 64)
+    self.assertEqual(rows, json.loads((self.folder / "predictions.json").read_text()))
+
+  def test_nothing_is_written_of_images_that_are_not_finite(self):
+    row = {"file": "a.png"}
+    made = [
+      ("a.png", np.zeros((4, 4, 3)), row),
+      ("b.png", np.full((4, 4, 3), np.nan), row),
+    ]
+    with self.assertRaisesRegex(UserError, "a.png: .* not finite"):
+      prediction.write(epath.Path(self.folder), made)
+    self.assertFalse(list(self.folder.iterdir()))
 
 
 class PreparationTest(parameterized.TestCase):
