@@ -355,6 +355,22 @@ def pickled_network(weights, components=None):
   return network + asm.value(state) + asm.BUILD
 
 
+def authors_pickle():
+  """Returns a pickle (G, D, Gs) as it is published."""
+  generators = []
+  for seed in (0, 1):
+    own, mapping, images, scores = authors_weights(seed)
+    own["lod"] = images["lod"] = np.float32(0.25).reshape(())
+    parts = {
+      "synthesis": pickled_network(images),
+      "mapping": pickled_network(mapping),
+    }
+    generators.append(pickled_network(own, parts))
+  scores["lod"] = np.float32(0.25).reshape(())
+  three = (generators[0], pickled_network(scores), generators[1])
+  return asm.program(asm.value(three))
+
+
 class PublishedTest(parameterized.TestCase):
   def file(self, name, contents):
     directory = tempfile.TemporaryDirectory()
@@ -364,22 +380,12 @@ class PublishedTest(parameterized.TestCase):
     return path
 
   def test_a_pickle_of_three_networks(self):
-    generators = []
-    for seed in (0, 1):
-      own, mapping, images, scores = authors_weights(seed)
-      own["lod"] = images["lod"] = np.float32(0.25).reshape(())
-      parts = {
-        "synthesis": pickled_network(images),
-        "mapping": pickled_network(mapping),
-      }
-      generators.append(pickled_network(own, parts))
-    scores["lod"] = np.float32(0.25).reshape(())
-    three = (generators[0], pickled_network(scores), generators[1])
-    path = self.file("karras.pkl", asm.program(asm.value(three)))
+    path = self.file("karras.pkl", authors_pickle())
     loaded = published.load(path)
 
-    own, mapping, images, scores = authors_weights(1)
+    own, _, images, scores = authors_weights(1)
     self.assertEqual(loaded["average"].lod, 0.25)
+    self.assertEqual(published.latent_size(loaded["average"]), 6)
     variables = loaded["average"].variables
     np.testing.assert_array_equal(variables["average"]["w"], own["dlatent_avg"])
     params = variables["params"]["synthesis"]
