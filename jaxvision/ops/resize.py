@@ -34,9 +34,10 @@ def resize(
   Args:
     images: [..., H, W, C] float.
     shape: height and width of the result.
-    method: "bilinear" or "nearest".
+    method: "bilinear", "nearest", or "area": means over the output's pixels, in which
+      input pixels count by the part that lies inside (TensorFlow's resize_area).
     coordinates: a key of COORDINATES. "asymmetric" halves by dropping every
-      second row and column.
+      second row and column; "area" knows no others than its own.
 
   Returns:
     [..., shape[0], shape[1], C]. Samples outside the image are the border's.
@@ -52,6 +53,12 @@ def resize(
 
 def weights(length: int, size: int, method: str, coordinates: str) -> np.ndarray:
   """Returns the [size, length] matrix that resizes one axis."""
+  if method == "area":
+    edges = np.arange(size + 1) * (length / size)
+    pixels = np.arange(length)
+    above = np.minimum(edges[1:, None], pixels + 1)
+    inside = np.maximum(above - np.maximum(edges[:-1, None], pixels), 0.0)
+    return inside * (size / length)
   position = COORDINATES[coordinates](np.arange(size), length, size)
   if method == "nearest":
     # Half-pixel centres make floor(x + 1/2) the sample that contains x.
@@ -59,7 +66,7 @@ def weights(length: int, size: int, method: str, coordinates: str) -> np.ndarray
     nearest = np.clip(np.floor(position + shift), 0, length - 1).astype(int)
     return np.eye(length)[nearest]
   if method != "bilinear":
-    raise ValueError(f"method is {method!r}, not 'bilinear' or 'nearest'")
+    raise ValueError(f"method is {method!r}, not 'bilinear', 'nearest' or 'area'")
   below = np.floor(position)
   fraction = (position - below)[:, None]
   lower = np.clip(below, 0, length - 1).astype(int)

@@ -62,6 +62,17 @@ class ResizeTest(chex.TestCase):
     with self.assertRaisesRegex(ValueError, "bicubic"):
       resize(IMAGES, (3, 4), method="bicubic")
 
+  def test_area_averages_by_the_part_of_each_pixel(self):
+    image = jnp.array([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1)
+    halves = resize(image, (1, 2), method="area")
+    # The middle pixel belongs to both.
+    np.testing.assert_allclose(halves[0, 0, :, 0], [2 / 1.5, 7 / 1.5], rtol=1e-6)
+    image = jax.random.uniform(jax.random.key(0), (2, 6, 8, 3))
+    blocks = np.reshape(image, (2, 3, 2, 2, 4, 3)).mean(axis=(2, 4))
+    np.testing.assert_allclose(resize(image, (3, 2), method="area"), blocks, rtol=1e-5)
+    same = resize(image, (6, 8), method="area")
+    np.testing.assert_allclose(same, image, rtol=1e-6)
+
 
 if __name__ == "__main__":
   absltest.main()
