@@ -10,8 +10,9 @@ start from a random vector, or from that of a picture whose style is wanted.
 
 Modules: `semantics` (labels and instances as channels), `conditioning` (SPADE, and
 concatenation), `generator`, `pix2pixhd` (the baselines' generator), `discriminator`,
-`encoder` (of styles), `losses`, `training`, `metrics`, `data`, `preprocessing`,
-`published`, `variants` (the paper's data sets and ablations), `speed`.
+`encoder` (of styles), `losses`, `training`, `segmenter` (that judges), `metrics`,
+`evaluation`, `claims`, `figures`, `prediction`, `data`, `coco_instances`,
+`preprocessing`, `published`, `variants` (the paper's data sets and ablations), `speed`.
 
 Networks take and give images in [-1, 1], as the authors'; `semantics.to_signed` and
 `semantics.from_signed` lead there from [0, 1] and back.

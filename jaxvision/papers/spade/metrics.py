@@ -1,10 +1,10 @@
 """How well synthesised images show their labels, as a segmenter sees it.
 
-The third measure of the paper, FID, is `jaxvision.ops.frechet` on features of the
-images.
+The third measure of the paper, FID, is `jaxvision.ops.frechet` on features of a
+published network; on those of the segmenter trained here it is only called a Fréchet
+distance (`evaluation.distance`).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import chex
@@ -59,22 +59,3 @@ def scores(counts: chex.Array) -> Scores:
   union = jnp.sum(counts, axis=0) + jnp.sum(counts, axis=1) - hits
   iou = jnp.where(union > 0, hits / jnp.maximum(union, 1), jnp.nan)
   return Scores(jnp.nanmean(iou), jnp.sum(hits) / jnp.sum(counts))
-
-
-def synthesis_confusion(
-  segmenter: Callable[[chex.Array], chex.Array],
-  images: chex.Array,
-  labels: chex.Array,
-  num_classes: int,
-) -> chex.Array:
-  """Returns the confusion matrix of a segmenter on synthesised images.
-
-  Args:
-    segmenter: images [B, H, W, 3] in [0, 1] -> logits [B, H, W, num_classes].
-    images: what was synthesised.
-    labels: [B, H, W] int, what it was synthesised from.
-    num_classes: number of classes.
-  """
-  logits = segmenter(images)
-  chex.assert_shape(logits, (*labels.shape, num_classes))
-  return confusion(labels, jnp.argmax(logits, axis=-1), num_classes)
