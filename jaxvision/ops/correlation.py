@@ -64,23 +64,27 @@ def local_correlation(
   shifted = jnp.stack([windows[:, dy : dy + height] for dy in range(side)], axis=3)
 
   # All pairs of a column of the tile and one of its window, of which a band is wanted.
+  count = batch * height * tiles
   pairs = jnp.einsum(
-    "bhtwc,bhtdvc->bhtdwv", first, shifted, precision=jax.lax.Precision.HIGHEST
+    "nwc,nkc->nwk",
+    first.reshape(count, tile, channels),
+    shifted.reshape(count, -1, channels),
+    precision=jax.lax.Precision.HIGHEST,
   )
-  band = _diagonals(pairs, side)
-  cost = jnp.moveaxis(band, 3, 4).reshape(batch, height, tiles * tile, side * side)
-  return cost[:, :, :width]
+  cost = _band(pairs.reshape(count, tile, side, tile + 2 * radius), side)
+  return cost.reshape(batch, height, tiles * tile, side * side)[:, :, :width]
 
 
-def _diagonals(matrices: chex.Array, count: int) -> chex.Array:
-  """Returns [..., i, k] = matrices[..., i, i + k] for k below `count`.
+def _band(matrices: chex.Array, count: int) -> chex.Array:
+  """Returns [..., i, d, k] = matrices[..., i, d, i + k] for k below `count`.
 
   Args:
-    matrices: [..., n, n + count - 1].
-    count: of diagonals.
+    matrices: [..., n, D, n + count - 1].
+    count: width of the band.
   """
-  *leading, rows, columns = matrices.shape
+  *leading, rows, depth, columns = matrices.shape
   # Rows one element longer, so that a diagonal of the matrix becomes a column.
-  flat = matrices.reshape(*leading, rows * columns)
+  flat = matrices.reshape(*leading, rows * depth * columns)
   flat = jnp.pad(flat, [(0, 0)] * len(leading) + [(0, rows)])
-  return flat.reshape(*leading, rows, columns + 1)[..., :count]
+  sheared = flat.reshape(*leading, rows, depth * columns + 1)[..., : depth * columns]
+  return sheared.reshape(*leading, rows, depth, columns)[..., :count]

@@ -89,7 +89,7 @@ class ExperimentTest(parameterized.TestCase):
       ("occ", "continued"),
       ("noc", "unmasked"),
       ("noc", "two-frame"),
-      ("noc", "brightness"),
+      ("unmasked", "brightness"),
     ):
       self.assertEqual(steps(ours), steps(baseline))
 

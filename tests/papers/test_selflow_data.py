@@ -196,7 +196,7 @@ class ClaimsTest(absltest.TestCase):
       (call.kwargs["ours"], call.kwargs["baseline"])
       for call in run.claim.call_args_list
     ]
-    expected = [(1.5, 1.8), (0.5, 0.63), (0.8, 0.95), (3.0, 4.0), (0.8, 1.7)]
+    expected = [(1.5, 1.8), (0.5, 0.63), (0.8, 0.95), (3.0, 4.0), (1.0, 1.7)]
     np.testing.assert_allclose(compared, expected)
 
   def test_census_is_invariant_and_brightness_is_not(self):

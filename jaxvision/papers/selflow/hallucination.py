@@ -118,10 +118,11 @@ def random_window(
   key: chex.PRNGKey, size: tuple[int, int], window: tuple[int, int]
 ) -> tuple[chex.Array, chex.Array]:
   """Returns row and column at which a window of an image begins, uniformly drawn."""
-  return tuple(
-    jax.random.randint(one, (), 0, whole - part + 1)
-    for one, whole, part in zip(jax.random.split(key), size, window, strict=True)
-  )
+  room = jnp.array(size) - jnp.array(window)
+  # One draw for both; a float32 just below 1 may round up to one too many.
+  begin = jnp.floor(jax.random.uniform(key, (2,)) * (room + 1)).astype(jnp.int32)
+  row, column = jnp.minimum(begin, room)
+  return row, column
 
 
 def crop(
