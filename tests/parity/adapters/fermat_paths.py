@@ -125,6 +125,6 @@ ADAPTERS = {
   "filters": filters,
   "detect": detect,
   "fit": fit,
-  "intersect": intersect,
+  "intersect": jax.jit(intersect),
   "convex_sphere": convex_sphere,
 }

@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -127,7 +128,7 @@ def filter_blur(parameters, inputs):
   return {
     "blur": permutohedral.gaussian_filter(feature, value, blur=True),
     "no_blur": permutohedral.gaussian_filter(feature, value, blur=False),
-    "lattice_size": np.array(sizes, np.int64),
+    "lattice_size": jnp.stack(sizes),
   }
 
 
@@ -201,3 +202,4 @@ ADAPTERS = {
   "em_step_1": functools.partial(em_step, 0.2, True),
   "cpd_step": cpd_step,
 }
+ADAPTERS = {name: jax.jit(adapter) for name, adapter in ADAPTERS.items()}

@@ -212,13 +212,13 @@ ADAPTERS = {
   "encoder": encoder,
   "m_estimator": m_estimator,
   "damping": damping,
-  "geometry": geometric,
+  "geometry": jax.jit(geometric),
   "level_0": in_both_precisions(one_level),
   "level_1": in_both_precisions(one_level),
   "track_no_learning": in_both_precisions(functools.partial(track, encoder="RGB")),
   "track_A": in_both_precisions(functools.partial(track, encoder="ConvRGBD2")),
   "track_ABC": in_both_precisions(functools.partial(track, encoder="ConvRGBD2")),
-  "losses": pose_losses,
+  "losses": jax.jit(pose_losses),
 }
 
 

@@ -1,5 +1,6 @@
 """Our Birkhoff polytope in the places of the authors' C++ and of geoopt."""
 
+import jax
 import jax.numpy as jnp
 
 from jaxvision.ops import birkhoff, sinkhorn
@@ -64,8 +65,8 @@ def langevin_step(parameters, inputs):
 
 
 ADAPTERS = {
-  "sinkhorn": sinkhorn_forms,
-  "geometry": geometry,
-  "energy": energy_case,
-  "langevin_step": langevin_step,
+  "sinkhorn": jax.jit(sinkhorn_forms),
+  "geometry": jax.jit(geometry),
+  "energy": jax.jit(energy_case),
+  "langevin_step": jax.jit(langevin_step),
 }

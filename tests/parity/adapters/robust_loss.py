@@ -53,9 +53,7 @@ def loss_infinite(parameters, inputs):
   # The case wants the gradient of each element, which a sum over columns would hide.
   x = jnp.broadcast_to(inputs["x"], result["loss"].shape)
   alpha = jnp.broadcast_to(inputs["alpha"], x.shape)
-  result["grad_alpha"] = jax.grad(
-    lambda alpha: jnp.sum(robust.loss(x, alpha, inputs["scale"]))
-  )(alpha)
+  result |= gradients(loss, ["alpha"], {**inputs, "x": x, "alpha": alpha})
   return result
 
 
@@ -75,7 +73,7 @@ def partition_exact(parameters, inputs):
   del parameters
   with jax.enable_x64(True):
     alpha = jnp.asarray(inputs["numer"] / inputs["denom"])
-    return {"Z": np.exp(robust.log_partition(alpha))}
+    return {"Z": np.exp(jax.jit(robust.log_partition)(alpha))}
 
 
 def latents(parameters, inputs):
@@ -194,7 +192,7 @@ ADAPTERS = {
   "loss_infinite": loss_infinite,
   "loss_outliers": functools.partial(elementwise, loss, "loss"),
   "loss_approximate": functools.partial(elementwise, robust.approximate_loss, "loss"),
-  "partition": partition,
+  "partition": jax.jit(partition),
   "partition_exact": partition_exact,
   "nll": functools.partial(elementwise, robust.nll, "nll"),
   "students_t": functools.partial(
@@ -202,11 +200,11 @@ ADAPTERS = {
     lambda x, df, scale: robust.students_t_nll(x, df, scale),
     "nll",
   ),
-  "latents": latents,
-  "spline": spline,
-  "color_dct": color_dct,
-  "wavelet_cdf9": functools.partial(wavelet, "cdf97", 3),
-  "wavelet_legall5": functools.partial(wavelet, "legall53", 2),
+  "latents": jax.jit(latents),
+  "spline": jax.jit(spline),
+  "color_dct": jax.jit(color_dct),
+  "wavelet_cdf9": jax.jit(functools.partial(wavelet, "cdf97", 3)),
+  "wavelet_legall5": jax.jit(functools.partial(wavelet, "legall53", 2)),
   "adaptive_matrix": adaptive_matrix,
   "adaptive_image_0": functools.partial(
     adaptive_image, robust_losses.AdaptiveLoss(SHAPE, scale_init=0.1), WAVELETS_2
