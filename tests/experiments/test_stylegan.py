@@ -25,7 +25,6 @@ launch = functools.partial(launching.launch, "stylegan")
 GROWING = dataclasses.replace(
   experiment.PRESETS["smoke"],
   configurations=("B",),  # the least to compile
-  initial=4,
   stable=0.016,
   fading=0.032,
   kimg=0.064,
@@ -124,7 +123,7 @@ class ExperimentTest(parameterized.TestCase):
       preset: list(experiment.stages(config))
       for preset, config in experiment.PRESETS.items()
     }
-    self.assertEqual(names["smoke"], ["features", "style-1-8"])
+    self.assertEqual(names["smoke"], ["features", "style-1-4"])
     self.assertEqual(names["demo"], ["features", "B-8", "B-16", "E-8", "E-16"])
     self.assertEqual(names["paper"], [f"F-{2**level}" for level in range(3, 11)])
     stages = experiment.stages(experiment.PRESETS["paper"])

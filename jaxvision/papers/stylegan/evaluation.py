@@ -14,6 +14,7 @@ from jaxvision.papers.stylegan import growing, path_length, quality, separabilit
 from jaxvision.papers.stylegan import styles as style_mixing
 from jaxvision.papers.stylegan.features import Judge
 from jaxvision.papers.stylegan.generator import Generator
+from jaxvision.train import jit_once
 
 MOST_LATENTS = 4  # of Table 2
 PATHS = (("z", "full"), ("z", "end"), ("w", "full"), ("w", "end"))
@@ -32,27 +33,26 @@ class Evaluator:
     self.batch = batch
 
   @functools.cached_property
-  def _sample(self):
-    def sample(variables, key, latents):
-      draw, place, noise = jax.random.split(key, 3)
-      z = jax.random.normal(draw, (self.batch * MOST_LATENTS, self.latent))
-      w = self.generator.apply(variables, z, method="map")
+  def _draw(self):
+    def draw(variables, key, latents):
+      """Returns z of the first latents [N, Z] and mixed styles [N, L, W]."""
+      normal, place = jax.random.split(key)
+      z = jax.random.normal(normal, (self.batch, MOST_LATENTS, self.latent))
+      w = self.generator.apply(variables, z.reshape(-1, self.latent), method="map")
       w = self.generator.apply(variables, w, method="broadcast")
       w = w.reshape(self.batch, MOST_LATENTS, *w.shape[1:])
-      w = style_mixing.mix_many(place, w, latents)
-      return self._render(variables, w, noise)
+      return z[:, 0], style_mixing.mix_many(place, w, latents)
 
-    return jax.jit(sample)
+    return jit_once(draw)
 
-  def _render(self, variables, w, key=None):
-    """Returns images of styles; with fresh noise where a key is given."""
-    return self.generator.apply(
-      variables,
-      w,
-      fresh_noise=key is not None,
-      method="synthesize",
-      rngs=None if key is None else {"noise": key},
-    )
+  @functools.cached_property
+  def _render(self):
+    def render(variables, w, key):
+      return self.generator.apply(
+        variables, w, fresh_noise=True, method="synthesize", rngs={"noise": key}
+      )
+
+    return jax.jit(render)
 
   def sample(
     self, variables: Any, key: chex.PRNGKey, *, latents: int = 1
@@ -64,7 +64,9 @@ class Evaluator:
       key: of the batch.
       latents: that each image mixes at random layers, at most MOST_LATENTS.
     """
-    return self._sample(variables, key, latents)
+    styles_key, noise = jax.random.split(key)
+    _, w = self._draw(variables, styles_key, latents)
+    return self._render(variables, w, noise)
 
   def statistics(self, images: np.ndarray) -> frechet.Statistics:
     """Returns the moments of real images [N, R, R, C] uint8."""
@@ -103,7 +105,7 @@ class Evaluator:
         epsilon=epsilon,
       )
 
-    return jax.jit(endpoints, static_argnums=(2, 3, 4))
+    return jit_once(endpoints, static_argnums=(2, 3, 4))
 
   @functools.cached_property
   def _apart(self):
@@ -134,16 +136,12 @@ class Evaluator:
     distances = np.concatenate(found)[:count] / epsilon**2
     return path_length.filtered_mean(distances)
 
-  @functools.cached_property
-  def _judged(self):
-    def judged(variables, key):
-      draw, noise = jax.random.split(key)
-      z = jax.random.normal(draw, (self.batch, self.latent))
-      w = self.generator.apply(variables, z, method="map")
-      images = growing.to_uint8(self._render(variables, w, noise))
-      return z, w, self.judge.factors(images.astype(jnp.float32))
-
-    return jax.jit(judged)
+  def _judged(self, variables, key):
+    """Returns z [N, Z], w [N, W] and the factors that the judge sees in images."""
+    styles_key, noise = jax.random.split(key)
+    z, w = self._draw(variables, styles_key, 1)
+    images = growing.to_uint8(self._render(variables, w, noise))
+    return z, w[:, -1], self.judge.factors(images.astype(jnp.float32))
 
   def separability(
     self, variables: Any, key: chex.PRNGKey, count: int
@@ -168,20 +166,12 @@ class Evaluator:
         entropies[space].append(separability.attribute_entropy(latents[kept], labels))
     return {space: np.array(found) for space, found in entropies.items()}
 
-  @functools.cached_property
-  def _realisations(self):
-    def realisations(variables, key, number):
-      draw, noise = jax.random.split(key)
-      z = jax.random.normal(draw, (self.batch, self.latent))
-      w = self.generator.apply(variables, z, method="map")
-      keys = jax.random.split(noise, number)
-      return jax.lax.map(lambda key: self._render(variables, w, key), keys)
-
-    return jax.jit(realisations, static_argnums=2)
-
-  def realisations(self, variables: Any, key: chex.PRNGKey, number: int) -> chex.Array:
+  def realisations(self, variables: Any, key: chex.PRNGKey, number: int) -> np.ndarray:
     """Returns images [number, batch, R, R, C]: the same styles, other noise."""
-    return self._realisations(variables, key, number)
+    styles_key, noise = jax.random.split(key)
+    _, w = self._draw(variables, styles_key, 1)
+    keys = jax.random.split(noise, number)
+    return np.stack([self._render(variables, w, key) for key in keys])
 
   def locality(
     self, variables: Any, key: chex.PRNGKey, *, number: int = 16, cell: int = 4
@@ -194,8 +184,7 @@ class Evaluator:
       {"noise coarse", "noise fine", "style coarse", "style fine"}, means over pixels
       of images in [-1, 1].
     """
-    images = np.asarray(self.realisations(variables, key, number))
-    return variances(images, cell=cell)
+    return variances(self.realisations(variables, key, number), cell=cell)
 
 
 def variances(images: np.ndarray, *, cell: int = 4) -> dict[str, float]:
