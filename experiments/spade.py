@@ -84,6 +84,7 @@ class Config:
   segmenter_steps: int = 100_000
   segmenter_batch: int = 32
   segmenter_rate: float = 1e-3
+  judging_batch: int = 32  # pictures that are made and judged at a time
   data_seed: int = 0
 
   # Pictures and prediction.
@@ -108,26 +109,27 @@ _DEMO = Config(
   workers=0,
   variants=("spade", "concat", "kernel_1", "pix2pixhd++", "styled"),
   sizes=Sizes(
-    features=12,
-    hidden=24,
-    discriminator=12,
+    features=8,
+    hidden=16,
+    discriminator=8,
     discriminator_layers=3,
-    encoder=12,
+    encoder=8,
     encoder_side=32,
     latent=16,
     halvings=2,
     blocks=3,
   ),
-  batch=8,
+  batch=4,
+  judging_batch=16,
   epoch_steps=64,
   epochs=4,
   decay_epochs=2,
   rate=2e-3,
   perceptual=0.0,
   seeds=(0, 1, 2),
-  once=("styled",),
-  segmenter_features=(12, 24, 48),
-  segmenter_steps=300,
+  once=("pix2pixhd++", "styled"),
+  segmenter_features=(8, 16, 32),
+  segmenter_steps=400,
   segmenter_batch=16,
   segmenter_rate=4e-3,
 )
@@ -148,6 +150,7 @@ PRESETS = {
       blocks=0,
     ),
     batch=2,
+    judging_batch=2,
     epoch_steps=2,
     epochs=1,
     decay_epochs=1,
@@ -315,7 +318,7 @@ def evaluate(config: Config, run) -> None:
 
   def examples(count=config.validation):
     pictures = source(config, run.data_dir, "val")
-    return evaluation.batches(pictures, count, config.batch, testing(config))
+    return evaluation.batches(pictures, count, config.judging_batch, testing(config))
 
   real = evaluation.measure(judge, examples())
   run.result("real pictures: mIoU", real.mean_iou, note="by the segmenter trained here")
@@ -325,7 +328,7 @@ def evaluate(config: Config, run) -> None:
   for _, variant, seed in trainings(config):
     make = synthesizer(config, run, variant, seed)
     found = evaluation.measure(judge, examples(), make)
-    alone = evaluation.uniform_maps(make, judge, classes(config), config.batch)
+    alone = evaluation.uniform_maps(make, judge, classes(config), config.judging_batch)
     rows[variant, seed] = {
       "mIoU": found.mean_iou,
       "accuracy": found.accuracy,
@@ -378,7 +381,7 @@ def keep_pictures(config: Config, run, makers, examples) -> None:
   if not styled:
     return
   make, _ = makers[styled[0]]
-  pictures = batch["images"][: config.pictures]
+  pictures = batch["images"]
   contents = {"style of": pictures}
   for number in range(min(3, len(pictures))):
     maps = _repeated(batch, number, len(pictures))
@@ -386,7 +389,7 @@ def keep_pictures(config: Config, run, makers, examples) -> None:
   contents["map 1, by chance"] = make(_repeated(batch, 0, len(pictures)), key)
   run.figure(
     "styles",
-    figures.grid(contents),
+    figures.grid({name: rows[: config.pictures] for name, rows in contents.items()}),
     "Each column takes its style from the picture at its top; the last row draws it.",
   )
 
