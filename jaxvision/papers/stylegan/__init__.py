@@ -9,8 +9,11 @@ the normalised maps after every convolution, and by noise that is added to them.
 
 Modules: `mapping`, `synthesis`, `generator` (both, with the average of w),
 `discriminator`, `styles` (mixing, truncation, average), `growing` (progressive growing,
-its schedule, the preparation of real images), `losses`, `configurations` (the ablation
-A-F), `path_length`, `separability`, `quality` (the Fréchet distance), `published`.
+its schedule, the preparation of real images), `losses`, `optimizer`, `training` (one
+step of both), `configurations` (the ablation A-F), `path_length`, `separability`,
+`quality` (the Fréchet distance), `features` (the network that judges here),
+`evaluation` (all measures of a generator), `claims`, `figures`, `prediction`,
+`dataset` (the authors' TFRecords), `published`.
 """
 
 from jaxvision.papers.stylegan.configurations import CONFIGURATIONS, generator

@@ -1,16 +1,25 @@
-"""How fast the generator is, beside bare convolutions of the same arithmetic."""
+"""How fast the networks are, beside bare convolutions of the same arithmetic."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxvision.papers.stylegan import configurations
+from jaxvision.papers.stylegan import configurations, growing, training
 from jaxvision.papers.stylegan.synthesis import widths
 
 RESOLUTION, BATCH = 256, 4
+# The training step is timed on a quarter of the paper's channels: in full it would
+# take minutes on a CPU.
+STEP_RESOLUTION = 64
+STEP_SIZES = {"base": 2048, "largest": 128}
+# Passes of each network in a step, in units of its forward pass. Generator: one for
+# the discriminator's step, one and its gradient for its own. Discriminator: fakes and
+# their gradient, 3; reals, their gradient by images, and the gradient of both by
+# parameters, 6; the generator's step, 2.
+_GENERATOR_PASSES, _DISCRIMINATOR_PASSES = 4, 11
 
 
 def rows(seconds: Callable[[Callable], float]) -> list[dict]:
@@ -19,15 +28,15 @@ def rows(seconds: Callable[[Callable], float]) -> list[dict]:
   Args:
     seconds: call -> its median time.
   """
+  return _generator_rows(seconds) + _step_rows(seconds)
+
+
+def _generator_rows(seconds):
   network = configurations.generator("F", RESOLUTION)
   z = jnp.ones((BATCH, 512))
-  shapes = jax.eval_shape(network.init, jax.random.key(0), z)
-  rng = np.random.default_rng(0)
-  variables = jax.tree.map(
-    lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), shapes
-  )
+  variables = _filled(jax.eval_shape(network.init, jax.random.key(0), z))
   forward = jax.jit(network.apply)
-  bare, flops = bare_convolutions(widths(RESOLUTION))
+  bare, flops = bare_convolutions(generator_layers(widths(RESOLUTION)), BATCH)
   ours, floor = seconds(lambda: forward(variables, z)), seconds(bare)
   name = f"stylegan/{BATCH} x {RESOLUTION} x {RESOLUTION}"
   return [
@@ -41,34 +50,99 @@ def rows(seconds: Callable[[Callable], float]) -> list[dict]:
   ]
 
 
-def bare_convolutions(channels: tuple[int, ...]) -> tuple[Callable, int]:
-  """Returns a call of XLA's convolutions with a generator's shapes, and its FLOPs.
+def _step_rows(seconds):
+  side = STEP_RESOLUTION
+  both = training.Adversaries(
+    configurations.generator("F", side, **STEP_SIZES),
+    configurations.discriminator("F", side, **STEP_SIZES),
+    latent=512,
+  )
+  segment = growing.Segment(0, side, False, BATCH, 1e-3, 1, 0.0, 0.0, 0)
+  stage = both.stage("step", segment)
+  shapes = jax.eval_shape(stage.init, jax.random.key(0))
+  state = _filled(shapes.replace(rng=None)).replace(rng=jax.random.key(0))
+  state = both.enter(state, segment, jax.random.key(0))
+  batch = {"images": jnp.zeros((BATCH, side, side, 3), jnp.uint8)}
+  step = jax.jit(stage.step)
+
+  channels = widths(side, **STEP_SIZES)
+  total, floor = 0, 0.0
+  for layers, passes in (
+    (generator_layers(channels), _GENERATOR_PASSES),
+    (discriminator_layers(channels), _DISCRIMINATOR_PASSES),
+  ):
+    bare, flops = bare_convolutions(layers, BATCH)
+    total, floor = total + passes * flops, floor + passes * seconds(bare)
+  ours = seconds(lambda: step(state, batch))
+  name = f"stylegan/{BATCH} x {side} x {side}, {channels[0]} channels"
+  return [
+    {"name": f"{name} bare convolutions of a step", "milliseconds": 1e3 * floor},
+    {
+      "name": f"{name} training step",
+      "milliseconds": 1e3 * ours,
+      "gflops_per_second": total / ours / 1e9,
+      "times_bare_convolutions": ours / floor,
+    },
+  ]
+
+
+Layer = tuple[int, int, int, int]  # side of the output, window, inputs, outputs
+
+
+def generator_layers(channels: Sequence[int]) -> list[Layer]:
+  """Returns a generator's convolutions; `channels` are at 4, 8, ... pixels.
 
   A layer that doubles the map has four taps for each output, and stands here as a
   window of 2 x 2 on the doubled map.
-
-  Args:
-    channels: at 4 x 4, 8 x 8, ... pixels.
   """
-  layers, flops = [], 0
+  layers = []
   for stage, outputs in enumerate(channels):
     side = 4 * 2**stage
-    below = channels[max(stage - 1, 0)]
-    shapes = [(3, outputs, outputs), (1, outputs, 3)]
+    layers += [(side, 3, outputs, outputs), (side, 1, outputs, 3)]
     if stage:
-      shapes.append((2, below, outputs))
-    for window, inputs, filters in shapes:
-      x = jnp.ones((BATCH, side, side, inputs))
-      layers.append((x, jnp.ones((window, window, inputs, filters))))
-      flops += 2 * BATCH * side**2 * window**2 * inputs * filters
+      layers.append((side, 2, channels[stage - 1], outputs))
+  return layers
+
+
+def discriminator_layers(channels: Sequence[int]) -> list[Layer]:
+  """Returns a discriminator's convolutions.
+
+  A layer that halves the map has sixteen taps for each output.
+  """
+  layers = [(4 * 2 ** (len(channels) - 1), 1, 3, channels[-1])]
+  layers.append((4, 3, channels[0] + 1, channels[0]))
+  for stage in range(1, len(channels)):
+    side = 4 * 2**stage
+    layers.append((side, 3, channels[stage], channels[stage]))
+    layers.append((side // 2, 4, channels[stage], channels[stage - 1]))
+  return layers
+
+
+def bare_convolutions(layers: Sequence[Layer], batch: int) -> tuple[Callable, int]:
+  """Returns a call of XLA's convolutions of these layers, and its FLOPs."""
+  flops = sum(2 * batch * s**2 * k**2 * i * o for s, k, i, o in layers)
+  inputs = [
+    (jnp.ones((batch, side, side, i)), jnp.ones((k, k, i, o)))
+    for side, k, i, o in layers
+  ]
 
   @jax.jit
-  def run(layers):
+  def run(inputs):
     return [
       lax.conv_general_dilated(
         x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
       )
-      for x, kernel in layers
+      for x, kernel in inputs
     ]
 
-  return lambda: run(layers), flops
+  return lambda: run(inputs), flops
+
+
+def _filled(shapes):
+  """Returns a tree of normal numbers, which take no compilation to draw."""
+  rng = np.random.default_rng(0)
+
+  def fill(leaf):
+    return jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)
+
+  return jax.tree.map(fill, shapes)
