@@ -126,6 +126,7 @@ _DEMO = Config(
   decay_epochs=2,
   rate=2e-3,
   perceptual=0.0,
+  style=0.01,
   seeds=(0, 1, 2),
   once=("pix2pixhd++", "styled"),
   segmenter_features=(8, 16, 32),
