@@ -10,7 +10,7 @@ import optax
 from absl.testing import absltest, parameterized
 
 from jaxvision.data import sprite_faces
-from jaxvision.papers.stylegan import configurations, growing, styles, training
+from jaxvision.papers.stylegan import configurations, growing, speed, styles, training
 from jaxvision.papers.stylegan.optimizer import adam, skip_nonfinite
 from tests.papers.test_stylegan import filled
 
@@ -281,6 +281,20 @@ class StagesTest(parameterized.TestCase):
       self.assertIn("generator/skipped", metrics)
       image = jax.eval_shape(stage.forward, state, stage.batch)
       self.assertEqual(image.shape, (4, side, side, 3))
+
+
+class SpeedTest(absltest.TestCase):
+  def test_rows_and_the_arithmetic_of_bare_convolutions(self):
+    rows = speed.rows(lambda call: 2.0)
+    self.assertLen(rows, 4)
+    self.assertEqual(rows[1]["times_bare_convolutions"], 1.0)
+    self.assertAlmostEqual(rows[3]["times_bare_convolutions"], 1 / 15)
+    layers = speed.discriminator_layers((8, 4))
+    call, flops = speed.bare_convolutions(layers, 3)
+    expected = 64 * 3 * 4 + 16 * 9 * 9 * 8 + 64 * 9 * 4 * 4 + 16 * 16 * 4 * 8
+    self.assertEqual(flops, 2 * 3 * expected)
+    shapes = [y.shape for y in jax.eval_shape(call)]
+    self.assertEqual(shapes[0], (3, 8, 8, 4))
 
 
 class ManyLatentsTest(absltest.TestCase):
