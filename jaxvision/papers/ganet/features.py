@@ -19,9 +19,11 @@ class Features(nn.Module):
 
   Attributes:
     width: channels of the result; the authors' network has 32.
+    hourglasses: 1 or 2.
   """
 
   width: int = 32
+  hourglasses: int = 2
 
   @nn.compact
   def __call__(self, images: chex.Array, *, train: bool) -> chex.Array:
@@ -36,7 +38,7 @@ class Features(nn.Module):
     for level in range(1, 5):
       x = BasicConv(levels[level], stride=2, name=f"conv{level}a")(x, train=train)
       last.append(x)
-    for stage in ("a", "b"):
+    for stage in "ab"[: self.hourglasses]:
       if stage == "b":
         for level in range(1, 5):
           x = Conv2x(levels[level], name=f"conv{level}b")(x, last[level], train=train)

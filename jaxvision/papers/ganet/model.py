@@ -64,6 +64,7 @@ class GANet(nn.Module):
     variant: a key of VARIANTS.
     max_disp: the largest disparity in pixels, a multiple of 12.
     width: channels of the volume; the authors' networks have 32.
+    trunk: hourglasses of the features; the authors' networks have 2.
     sga: whether SGA layers aggregate; without, GA-Net*.
     lga: whether the last head has LGA.
     authors_gradient: as `semi_global_aggregation` has it.
@@ -74,6 +75,7 @@ class GANet(nn.Module):
   variant: str = "deep"
   max_disp: int = 192
   width: int = 32
+  trunk: int = 2
   sga: bool = True
   lga: bool = True
   authors_gradient: bool = False
@@ -104,7 +106,7 @@ class GANet(nn.Module):
 
     stem = BasicConv(scaled(16, self.width), name="conv_start_0")(left, train=train)
     stem = BasicConv(self.width, name="conv_start_1")(stem, train=train)
-    trunk = Features(self.width, name="feature")
+    trunk = Features(self.width, self.trunk, name="feature")
     features = trunk(left, train=train)
     volume = concatenation_volume(
       BasicConv(self.width, name="conv_x")(features, train=train),
