@@ -186,11 +186,12 @@ def vgg_of(config: Config):
 
     params = published.load_vgg19(config.vgg)["params"]
     return lambda key: params
-  from jaxvision.nn.vgg import VGG
+  from jaxvision.nn.vgg import VGG, VGG19
 
   shape = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
   # Shapes for planning: without its file `train` refuses to begin.
-  return lambda key: training.initial_params(VGG(num_classes=0), key, shape)
+  network = VGG(num_classes=0, stages=VGG19)
+  return lambda key: training.initial_params(network, key, shape)
 
 
 @functools.cache  # the same step again, so that it is compiled only once
