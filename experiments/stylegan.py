@@ -364,7 +364,6 @@ def evaluate(config: Config, run) -> None:
     raise UserError("--config.label_size: networks with labels are not measured")
   judge = judge_of(config, run)
   images = sources(config, run.data_dir)[config.resolution]
-  reals = dataset.read_all(images, max(config.images, 2))
   if config.judge_steps:
     count = min(config.faces, 1024)
     unseen = sprite_faces.faces(config.seed + 1, count, config.resolution)
@@ -375,7 +374,9 @@ def evaluate(config: Config, run) -> None:
       adversaries(config, shape).generator, config.latent, judge, config.at_once
     )
   )
-  known = evaluator_of(structure(config.configurations[0])).statistics(reals)
+  known = evaluator_of(structure(config.configurations[0])).statistics(
+    dataset.read_batches(images, config.images, config.at_once, mirror=config.mirror)
+  )
   rows, local = [], []
   for name in config.configurations:
     evaluator = evaluator_of(structure(name))
@@ -392,7 +393,7 @@ def evaluate(config: Config, run) -> None:
     name: painter_of(config, run, name, config.seeds[0])
     for name in config.configurations
   }
-  figures.keep_samples(run, painters, reals, config.latent)
+  figures.keep_samples(run, painters, dataset.read_all(images, 32), config.latent)
   figures.keep_styles(run, painters[name], config.latent, psi=config.psi)
 
 

@@ -58,6 +58,18 @@ class DatasetTest(parameterized.TestCase):
     self.assertEqual(one["images"].shape, (4, 8, 8, 3))
     self.assertEqual(one["labels"].shape, (4, 3))
 
+  def test_batches_for_measures(self):
+    full = write_dataset(folder(self), count=7)
+    source = dataset.from_arrays(full)[8]
+    plain = list(dataset.read_batches(source, 5, 3))
+    np.testing.assert_array_equal(np.concatenate(plain), full[:5])
+    self.assertEqual([len(one) for one in dataset.read_batches(source, 9, 3)], [3, 3])
+    mirrored = np.concatenate(list(dataset.read_batches(source, 6, 3, mirror=True)))
+    is_plain = (mirrored == full[:6]).all(axis=(1, 2, 3))
+    is_turned = (mirrored == full[:6, :, ::-1]).all(axis=(1, 2, 3))
+    np.testing.assert_array_equal(is_plain, ~is_turned)
+    self.assertTrue(is_plain.any() and is_turned.any())
+
   def test_the_same_images_from_memory(self):
     full = write_dataset(folder(self))
     found = dataset.from_arrays(full)
@@ -208,7 +220,7 @@ class EvaluationTest(absltest.TestCase):
         for number in range(2)
       ]
     )
-    known = measures.statistics(own)
+    known = measures.statistics([own[:16], own[16:]])
     self.assertEqual(known.count, 32)
     same = measures.frechet(variables, key, known, 32)
     other = measures.frechet(variables, jax.random.key(1), known, 32)

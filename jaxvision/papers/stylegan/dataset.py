@@ -7,6 +7,7 @@ and CelebA-HQ come so, or are converted by that tool.
 """
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -133,3 +134,27 @@ class _Plural:
 def read_all(source: pipeline.Source, count: int) -> np.ndarray:
   """Returns the first images [count or all, r, r, C] uint8 of a source."""
   return np.stack([source[i]["image"] for i in range(min(count, len(source)))])
+
+
+def read_batches(
+  source: pipeline.Source, count: int, batch: int, *, mirror: bool = False
+) -> Iterator[np.ndarray]:
+  """Yields the first images of a source, [batch, r, r, C] uint8, as measures need them.
+
+  Args:
+    source: of one resolution.
+    count: images in all; all there are, if fewer.
+    batch: images at a time. A last batch of one is left out: it has no covariance.
+    mirror: whether each is mirrored with probability 1/2, as in training.
+  """
+  rng = np.random.default_rng(0)
+  count = min(count, len(source))
+  for first in range(0, count, batch):
+    numbers = range(first, min(first + batch, count))
+    if len(numbers) < 2:
+      return
+    images = np.stack([source[i]["image"] for i in numbers])
+    if mirror:
+      turned = rng.random(len(images)) < 0.5
+      images[turned] = images[turned, :, ::-1]
+    yield images

@@ -1,6 +1,7 @@
 """Measures of a trained generator: sets of images, paths, planes, noise (Section 4)."""
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import chex
@@ -68,9 +69,8 @@ class Evaluator:
     _, w = self._draw(variables, styles_key, latents)
     return self._render(variables, w, noise)
 
-  def statistics(self, images: np.ndarray) -> frechet.Statistics:
-    """Returns the moments of real images [N, R, R, C] uint8."""
-    batches = np.array_split(images, max(1, len(images) // self.batch))
+  def statistics(self, batches: Iterable[np.ndarray]) -> frechet.Statistics:
+    """Returns the moments of batches of real images [N, R, R, C] uint8."""
     return quality.statistics(self.judge.features, batches)
 
   def frechet(

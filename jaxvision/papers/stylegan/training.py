@@ -133,7 +133,8 @@ class Adversaries:
 
       def score(images):
         variables = {"params": params["discriminator"]}
-        return self.discriminator.apply(variables, images, labels, fade=fade)
+        scores = self.discriminator.apply(variables, images, labels, fade=fade)
+        return scores.astype(jnp.float32)  # losses are taken in full precision
 
       fake_scores = score(fakes)
       if self.loss == "logistic":
@@ -161,6 +162,7 @@ class Adversaries:
       scores = self.discriminator.apply(
         variables, fakes, batch.get("labels"), fade=fade
       )
+      scores = scores.astype(jnp.float32)
       loss = losses.generator_loss(_GENERATOR_LOSS[self.loss], scores)
       return jnp.mean(loss), ({}, model_state)
 
