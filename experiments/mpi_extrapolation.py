@@ -70,6 +70,8 @@ class Config:
   alpha_bias: float = 0.0
   original_features: int = 64
   original_planes: int = 32
+  judge_features: int = 64  # of the adversary; not the paper's, which are not to be had
+  adversary: float = 5.0  # weight beside pixels of 0 to 255
 
   # Training; the paper's text does not say how long, Stereo Magnification took 600,000.
   resolutions: tuple[str, ...] = tuple(f"{d}x{n}" for d, n in data.RESOLUTIONS)
@@ -162,12 +164,18 @@ def rig(config: Config) -> data.Rig:
 
 
 def network_of(config: Config, method: str):
-  """Returns the network of "extrapolator" or "original"."""
+  """Returns the network of "extrapolator", "original" or "adversarial"."""
   if method == "extrapolator":
     return model.Extrapolator(config.features, config.dilations, config.alpha_bias)
   if method == "original":
     return baselines.StereoMagnification(config.original_features)
-  raise UserError(f"--config.methods: {method!r} is neither extrapolator nor original")
+  if method == "adversarial":
+    return baselines.DirectExtrapolator(
+      config.features, config.dilations, config.alpha_bias
+    )
+  raise UserError(
+    f"--config.methods: {method!r} is none of extrapolator, original, adversarial"
+  )
 
 
 def resolutions_of(config: Config, method: str) -> tuple[tuple[int, int], ...]:
@@ -199,15 +207,16 @@ def stage(config: Config, method: str) -> Stage:
   """Returns the stage of a method, whatever the seed."""
   divisor, planes = resolutions_of(config, method)[0]
   schedule = optax.cosine_decay_schedule(config.rate, config.steps, config.final_rate)
-  return training.stage(
-    method,
-    network_of(config, method),
-    optax.flatten(optax.adam(schedule)),
-    data.batch_shapes(
-      config.batch, config.height // divisor, config.width // divisor, planes
-    ),
-    vgg_of(config),
-  )
+  optimizer = optax.flatten(optax.adam(schedule))
+  network = network_of(config, method)
+  size = config.height // divisor, config.width // divisor
+  shapes = data.batch_shapes(config.batch, *size, planes)
+  if method == "adversarial":
+    judge = baselines.PatchDiscriminator(config.judge_features)
+    return training.adversarial_stage(
+      method, network, judge, optimizer, shapes, weight=config.adversary
+    )
+  return training.stage(method, network, optimizer, shapes, vgg_of(config))
 
 
 def stages(config: Config) -> dict[str, Stage]:
@@ -300,10 +309,12 @@ def evaluate(config: Config, run) -> None:
   )
   claims.claim_constraint(run, evaluation.leak())
 
-  has_original = "original" in config.methods
   measure = evaluation.Evaluator(
     network_of(config, "extrapolator"),
-    network_of(config, "original") if has_original else None,
+    *(
+      network_of(config, method) if method in config.methods else None
+      for method in ("original", "adversarial")
+    ),
   )
   trained = [
     {method: restored(config, run, method, seed) for method in config.methods}

@@ -1,6 +1,6 @@
 """What the paper is compared with (M15)."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import chex
 import flax.linen as nn
@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.nn.convolution import Conv, ConvTranspose
+from jaxvision.papers.mpi_extrapolation.model import Prediction, to_rgba, visible
+from jaxvision.papers.mpi_extrapolation.networks import DILATIONS, FEATURES, VolumeUNet
 
 
 class StereoMagnification(nn.Module):
@@ -111,20 +113,32 @@ def inpaint(images: chex.Array, hidden: chex.Array, steps: int = 200) -> chex.Ar
   return jax.lax.fori_loop(0, steps, relax, jnp.where(hole, mean, images))
 
 
-class DirectRefinement(nn.Module):
-  """Second network that predicts colours itself, "r_init + adversarial".
+class DirectExtrapolator(nn.Module):
+  """Like `model.Extrapolator`, but the second network predicts colours itself.
+
+  "r_init + adversarial": free to invent what was hidden, it is trained against a
+  `PatchDiscriminator`. The paper describes it in a supplement that is not to be had.
 
   Attributes:
-    network: a `networks.VolumeUNet` of 4 outputs.
-    to_rgba: of its outputs.
+    features: channels of each level of both networks.
+    dilations: of the first network's coarsest level.
+    alpha_bias: see `model.Extrapolator`.
   """
 
-  network: nn.Module
-  to_rgba: Callable[[chex.Array], chex.Array]
+  features: Sequence[int] = FEATURES
+  dilations: Sequence[int] = DILATIONS
+  alpha_bias: float = 0.0
 
-  def __call__(self, seen: chex.Array) -> chex.Array:
-    """Returns an MPI [B, H, W, D, 4] of what `model.visible` gives."""
-    return self.to_rgba(self.network(seen))
+  def setup(self):
+    self.initial = VolumeUNet(4, self.features, self.dilations)
+    self.refine = VolumeUNet(4, self.features, ())
+
+  def __call__(self, volume: chex.Array) -> Prediction:
+    """Returns both MPIs of a volume, with a flow of zeros."""
+    initial = to_rgba(self.initial(volume), self.alpha_bias)
+    seen, behind = visible(initial)
+    refined = to_rgba(self.refine(seen))
+    return Prediction(initial, refined, behind, jnp.zeros_like(behind[..., :2]))
 
 
 class PatchDiscriminator(nn.Module):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from jaxvision.papers.mpi_extrapolation.evaluation import (
+  ADVERSARIAL,
   INITIAL,
   INPAINTED,
   MEASURES,
@@ -18,7 +19,7 @@ from jaxvision.papers.mpi_extrapolation.evaluation import (
 PAPER = {
   ORIGINAL: (0.838, 0.803, 0.805),
   INITIAL: (0.858, 0.811, 0.904),
-  "r_init + adversarial": (0.853, 0.791, 0.849),
+  ADVERSARIAL: (0.853, 0.791, 0.849),
   INPAINTED: (0.808, 0.691, 0.227),
   REFINED: (0.853, 0.814, 0.931),
 }

@@ -16,11 +16,12 @@ from jaxvision.papers.mpi_extrapolation.data import Batch
 from jaxvision.papers.mpi_extrapolation.model import Extrapolator, unsigned
 
 MEASURES = ("SSIM_fov", "SSIM_occ", "NAT_occ")
-INITIAL, REFINED, INPAINTED, ORIGINAL = (
+INITIAL, REFINED, INPAINTED, ORIGINAL, ADVERSARIAL = (
   "r_init",
   "r_fin",
   "disocclusion inpainting",
   "Original MPI",
+  "r_init + adversarial",
 )
 
 
@@ -30,10 +31,17 @@ class Evaluator:
   Args:
     network: the extrapolator.
     original: the flat network, or None.
+    adversarial: the network that predicts hidden colours, or None.
   """
 
-  def __init__(self, network: Extrapolator, original: nn.Module | None = None):
+  def __init__(
+    self,
+    network: Extrapolator,
+    original: nn.Module | None = None,
+    adversarial: nn.Module | None = None,
+  ):
     self._network, self._original = network, original
+    self._adversarial = adversarial
     self._views = jax.jit(self._render)
 
   def views(
@@ -42,7 +50,7 @@ class Evaluator:
     """Returns what each method shows of the targets, one example at a time.
 
     Args:
-      params: of the extrapolator, and under "original" those of the flat network.
+      params: of each network: "extrapolator", "original", "adversarial".
       examples: with "depths", see `data.at_resolution`.
       planes: the same with the depths of the flat network's planes.
 
@@ -78,6 +86,11 @@ class Evaluator:
         {"params": params["original"]}, training.volume_of(fixed)
       )
       views[ORIGINAL] = unsigned(mpi.render(layers, *training.camera_of(fixed)))
+    if self._adversarial is not None:
+      free = self._adversarial.apply(
+        {"params": params["adversarial"]["generator"]}, training.volume_of(batch)
+      )
+      views[ADVERSARIAL] = unsigned(mpi.render(free.refined, *camera))
     fov = mpi.sees_every_plane(warped)
     target = batch["target"]
     measured = {}

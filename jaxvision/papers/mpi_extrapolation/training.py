@@ -12,8 +12,8 @@ import optax
 
 from jaxvision.ops import mpi, rigid
 from jaxvision.papers.mpi_extrapolation import losses
-from jaxvision.papers.mpi_extrapolation.model import Prediction, network_input
-from jaxvision.train import Stage, State, gradient_step
+from jaxvision.papers.mpi_extrapolation.model import Prediction, network_input, signed
+from jaxvision.train import Stage, State, gradient_step, sequence
 
 Batch = Mapping[str, chex.Array]
 
@@ -102,6 +102,77 @@ def stage(
     return mpi.render(layers, *camera_of(batch))
 
   return Stage(name, init, gradient_step(loss_fn, optimizer), batch, forward)
+
+
+def adversarial_stage(
+  name: str,
+  network: nn.Module,
+  discriminator: nn.Module,
+  optimizer: optax.GradientTransformation,
+  batch: Batch,
+  *,
+  weight: float,
+) -> Stage:
+  """Returns the stage that trains a network against a discriminator of its views.
+
+  Pixels alone and hinge losses; the refined view is what is judged.
+
+  Args:
+    name: of the stage.
+    network: `baselines.DirectExtrapolator`.
+    discriminator: of images [B, H, W, 3] in [-1, 1].
+    optimizer: of either's parameters.
+    batch: shapes of a batch.
+    weight: of the adversary beside the loss of the view.
+  """
+
+  def predict(params, batch):
+    prediction = network.apply({"params": params["generator"]}, volume_of(batch))
+    layers = {"initial": prediction.initial, "refined": prediction.refined}
+    return layers, mpi.render(prediction.refined, *camera_of(batch))
+
+  def judge(params, images):
+    return discriminator.apply({"params": params["discriminator"]}, images)
+
+  def discriminator_loss(params, model_state, batch, rng):
+    del rng
+    _, view = predict(params, batch)
+    fake = judge(params, jax.lax.stop_gradient(view))
+    real = judge(params, signed(batch["target"]))
+    loss = jnp.mean(jax.nn.relu(1 + fake)) + jnp.mean(jax.nn.relu(1 - real))
+    return loss, ({}, model_state)
+
+  def generator_loss(params, model_state, batch, rng):
+    del rng
+    layers, view = predict(params, batch)
+    parts = losses_of(None, layers, batch)
+    parts["adversarial"] = -weight * jnp.mean(judge(params, view))
+    return sum(parts.values()), (parts, model_state)
+
+  def init(key):
+    generator_key, discriminator_key = jax.random.split(key)
+    shapes = {
+      name: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype)
+      for name, leaf in batch.items()
+    }
+    volume = jax.eval_shape(volume_of, shapes)
+    params = {
+      "generator": initial_params(network, generator_key, volume),
+      "discriminator": initial_params(
+        discriminator, discriminator_key, shapes["target"]
+      ),
+    }
+    return State.create(key, params, dict.fromkeys(params, optimizer))
+
+  step = sequence(
+    gradient_step(discriminator_loss, optimizer, group="discriminator"),
+    gradient_step(generator_loss, optimizer, group="generator"),
+  )
+
+  def forward(state, batch):
+    return predict(state.params, batch)[1]
+
+  return Stage(name, init, step, batch, forward)
 
 
 def initial_params(
