@@ -76,6 +76,7 @@ class Config:
   batch: int = 4
   rate: float = 1e-4
   halve_every: int = 50_000
+  largest_norm: float | None = None  # of the gradient
   warm_steps: int = 200_000
   noc_steps: int = 500_000
   occ_steps: int = 500_000
@@ -118,10 +119,11 @@ _DEMO = Config(
   warm_loss="census",
   window=(24, 48),
   batch=2,
-  rate=3e-3,
+  rate=2e-3,
+  largest_norm=1.0,  # without it a seed ended where every pixel counts as occluded
   halve_every=10_000,
-  warm_steps=100,
-  noc_steps=200,
+  warm_steps=200,
+  noc_steps=100,
   occ_steps=100,
   tune_steps=40,
   comparisons=("unmasked", "continued", "two-frame", "brightness", "fine-tuned"),
@@ -234,7 +236,9 @@ def objective(config: Config, program: Program) -> training.Objective | None:
 @functools.cache
 def optimizer(config: Config):
   """Returns the optimiser of every training."""
-  return training.optimizer(config.rate, halve_every=config.halve_every)
+  return training.optimizer(
+    config.rate, halve_every=config.halve_every, largest_norm=config.largest_norm
+  )
 
 
 @functools.cache

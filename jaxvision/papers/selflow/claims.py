@@ -84,8 +84,8 @@ def claim_census(run, rows: Rows, seeds: Sequence[int]) -> None:
     baseline=0.85 * rows["brightness"]["EPE all"],
     better="lower",
     seeds=seeds,
-    note=f"the baseline is 85 % of {rows['brightness']['EPE all']:.3f} px; both without "
-    "the mask, under which brightness called every pixel occluded in a first run",
+    note=f"the baseline is 85 % of {rows['brightness']['EPE all']:.3f} px; both are "
+    "without the mask: with it, brightness called every pixel occluded in a first run",
   )
 
 

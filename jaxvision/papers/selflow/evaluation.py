@@ -44,7 +44,7 @@ def _measure(network, params, frames, truth, hidden):
   flow = estimated[0, 1]
   occluded = losses.pair_occlusion(estimated, network.border)[0, ..., 0]
   errors = errors_of(flow, truth, np.ones(hidden.shape, bool), hidden)
-  errors["occlusion F1"] = flow_metrics.f1_score(occluded, hidden)
+  errors["occlusion F1"] = jax.jit(flow_metrics.f1_score)(occluded, hidden)
   numbers = {name: float(value) for name, value in errors.items()}
   return numbers, np.asarray(flow), np.asarray(occluded)
 
@@ -68,9 +68,12 @@ def measure_examples(network: SelFlow, params: Any, examples: Sequence) -> Error
 
 def true_occlusion_f1(clips: Mapping[str, np.ndarray]) -> float:
   """Returns how well the consistency of true flow finds true occlusion (M8)."""
-  flow, back = (jnp.asarray(clips[name]) for name in ("flow", "back"))
-  found = occlusion(flow, back, border="zero")[..., 0]
-  return float(flow_metrics.f1_score(found, clips["occluded"]))
+  return float(_consistency_f1(clips["flow"], clips["back"], clips["occluded"]))
+
+
+@jax.jit
+def _consistency_f1(flow, back, hidden):
+  return flow_metrics.f1_score(occlusion(flow, back, border="zero")[..., 0], hidden)
 
 
 def mean_errors(rows: Sequence[Errors]) -> Errors:

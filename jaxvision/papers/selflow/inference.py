@@ -58,4 +58,7 @@ def estimate_with_occlusion(
   """
   flow = estimate(network, params, frames[:, None])[:, :, 0]
   there, back = flow[0, :-1], flow[1, 1:]
-  return np.asarray(flow[0]), np.asarray(occlusion(there, back, border=network.border))
+  hidden = jax.jit(occlusion, static_argnames="border")(
+    there, back, border=network.border
+  )
+  return np.asarray(flow[0]), np.asarray(hidden)

@@ -39,10 +39,19 @@ class Objective:
   noised: tuple[int, ...] = (3,)
 
 
-def optimizer(rate: float, *, halve_every: int) -> optax.GradientTransformation:
-  """Returns Adam whose rate is halved every so many steps."""
+def optimizer(
+  rate: float, *, halve_every: int, largest_norm: float | None = None
+) -> optax.GradientTransformation:
+  """Returns Adam whose rate is halved every so many steps.
+
+  Args:
+    rate: learning rate at first.
+    halve_every: steps.
+    largest_norm: to which gradients are clipped; None for no clipping, as the authors.
+  """
   schedule = optax.exponential_decay(rate, halve_every, 0.5, staircase=True)
-  return optax.adam(schedule)
+  clip = [] if largest_norm is None else [optax.clip_by_global_norm(largest_norm)]
+  return optax.chain(*clip, optax.adam(schedule))
 
 
 def unsupervised_objective(
