@@ -40,7 +40,7 @@ def claim_guided_layers(
       better="lower",
       seeds=seeds,
       paper=paper,
-      note=f"{name} in pixels, equal updates; the baseline is {share} of {means[1]:.3f}",
+      note=f"{name}, pixels, equal updates; the baseline is {share} of {means[1]:.3f}",
     )
 
 
