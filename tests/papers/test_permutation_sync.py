@@ -51,6 +51,11 @@ def minimize(points, problem, memory, grows):
 
 
 riemannian_gradient = jax.jit(birkhoff.riemannian_gradient)
+energy = jax.jit(problems.energy)
+gradient_of = jax.jit(problems.gradient)
+energy_and_gradient = jax.jit(problems.energy_and_gradient)
+tangent_step = jax.jit(langevin.tangent_step, static_argnums=3)
+recall = jax.jit(metrics.recall)
 
 
 @jax.jit
@@ -70,13 +75,13 @@ class EnergyTest(chex.TestCase):
       np.argmax(problem.matches, 2) != np.argmax(data.true_maps(truth, EDGES), 2)
     )
     self.assertGreater(differing, 0)
-    self.assertAlmostEqual(float(problems.energy(truth, problem)), differing, places=3)
+    self.assertAlmostEqual(float(energy(truth, problem)), differing, places=3)
 
   def test_gradient_is_autodiffs(self):
     problem, _ = swapped()
     points = random_points()
-    expected = jax.grad(problems.energy)(points, problem)
-    found = problems.gradient(points, problem)
+    expected = jax.jit(jax.grad(problems.energy))(points, problem)
+    found = gradient_of(points, problem)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
   @chex.variants(with_jit=True, without_jit=True)
@@ -84,8 +89,8 @@ class EnergyTest(chex.TestCase):
     problem, _ = swapped()
     points = random_points()
     value, found = self.variant(problems.energy_and_gradient)(points, problem)
-    self.assertAlmostEqual(float(value), float(problems.energy(points, problem)), 3)
-    expected = problems.gradient(points, problem)
+    self.assertAlmostEqual(float(value), float(energy(points, problem)), 3)
+    expected = gradient_of(points, problem)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
   def test_both_directions_double_it(self):
@@ -95,7 +100,7 @@ class EnergyTest(chex.TestCase):
       np.concatenate([problem.matches, problem.matches.swapaxes(1, 2)]),
     )
     points = random_points()
-    one, two = (problems.energy_and_gradient(points, p) for p in (problem, both))
+    one, two = (energy_and_gradient(points, p) for p in (problem, both))
     np.testing.assert_allclose(two[0], 2 * one[0], rtol=1e-5)
     np.testing.assert_allclose(two[1], 2 * one[1], rtol=1e-4, atol=1e-4)
 
@@ -160,7 +165,7 @@ class SolverTest(chex.TestCase):
         self.assertLess(steps.min(), -1)
         self.assertLess(float(found.infeasibility), 1e-3)
         self.assertAlmostEqual(
-          float(found.energy), float(problems.energy(found.points, problem)), places=2
+          float(found.energy), float(energy(found.points, problem)), places=2
         )
 
   def test_ends_where_the_gradient_vanishes(self):
@@ -169,7 +174,7 @@ class SolverTest(chex.TestCase):
     found = minimize(start, problem, 5, True)
     norms = []
     for points in (start, found.points):
-      gradient = riemannian_gradient(points, problems.gradient(points, problem))
+      gradient = riemannian_gradient(points, gradient_of(points, problem))
       norms.append(float(jnp.sum(birkhoff.inner(points, gradient, gradient))) ** 0.5)
     self.assertLess(norms[1], 0.1 * norms[0])
 
@@ -180,9 +185,9 @@ class SolverTest(chex.TestCase):
       maps = data.true_maps(truth, EDGES)
       start = birkhoff.soften(_absolute_maps(problem))
       found = minimize(start, problem, 5, True)
-      recall = metrics.recall(round_and_relate(found.points), maps)
-      gains.append(recall - metrics.recall(_baselines(problem)["MatchEIG"], maps))
-      over_input.append(recall - metrics.recall(problem.matches, maps))
+      ours = recall(round_and_relate(found.points), maps)
+      gains.append(ours - recall(_baselines(problem)["MatchEIG"], maps))
+      over_input.append(ours - recall(problem.matches, maps))
     self.assertGreaterEqual(np.mean(gains), 0.0)
     self.assertGreater(np.mean(over_input), 0.2)
 
@@ -210,8 +215,8 @@ class SolverTest(chex.TestCase):
     self.assertEqual(float(one), 1.0)
     self.assertEqual(float(other), 1.0)
     self.assertAlmostEqual(
-      float(problems.energy(truth, problem)),
-      float(problems.energy(truth @ turn, problem)),
+      float(energy(truth, problem)),
+      float(energy(truth @ turn, problem)),
     )
 
   def test_nan_ends_at_once(self):
@@ -236,37 +241,40 @@ class SamplerTest(chex.TestCase):
     super().setUp()
     self.problem, _ = swapped(0.3)
     self.points = random_points()
-    self.gradient = problems.gradient(self.points, self.problem)
+    self.gradient = gradient_of(self.points, self.problem)
 
   @parameterized.parameters("scaled", "literal", "exact")
   def test_without_noise_it_is_a_riemannian_gradient_step(self, noise):
     config = SamplerConfig(step=1e-2, noise=noise, clip=None)
     zero = jnp.zeros_like(self.points)
-    vector = langevin.tangent_step(self.points, self.gradient, zero, config)
-    expected = -1e-2 * birkhoff.riemannian_gradient(self.points, self.gradient)
+    vector = tangent_step(self.points, self.gradient, zero, config)
+    expected = -1e-2 * riemannian_gradient(self.points, self.gradient)
     np.testing.assert_allclose(vector, expected, atol=1e-6)
-    moved = langevin.move(self.points, vector, config)
-    np.testing.assert_allclose(
-      moved, birkhoff.retract(self.points, expected), atol=1e-5
-    )
+    moved = jax.jit(langevin.move, static_argnums=2)(self.points, vector, config)
+    retracted = jax.jit(birkhoff.retract)(self.points, expected)
+    np.testing.assert_allclose(moved, retracted, atol=1e-5)
     self.assertLess(
-      float(problems.energy(moved, self.problem)),
-      float(problems.energy(self.points, self.problem)),
+      float(energy(moved, self.problem)),
+      float(energy(self.points, self.problem)),
     )
 
   def test_exact_noise_has_the_metrics_unit_variance(self):
     # In an orthonormal frame of the tangent space, (n - 1)² directions a matrix.
     config = SamplerConfig(step=0.5, beta=1.0, noise="exact", clip=None)
-    noise = jax.random.normal(jax.random.key(0), (400, *self.points.shape))
-    vectors = jax.vmap(lambda z: langevin.tangent_step(self.points, 0 * z, z, config))(
-      noise
-    )
-    squares = jax.vmap(lambda v: birkhoff.inner(self.points, v, v))(vectors)
+
+    @jax.jit
+    @jax.vmap
+    def square(noise):
+      vector = langevin.tangent_step(self.points, 0 * noise, noise, config)
+      return birkhoff.inner(self.points, vector, vector)
+
+    rng = np.random.default_rng(0)
+    squares = square(rng.normal(size=(400, *self.points.shape)).astype(np.float32))
     self.assertAlmostEqual(float(squares.mean()) / (SIZE - 1) ** 2, 1.0, delta=0.03)
 
   def test_clip_bounds_the_change(self):
     config = SamplerConfig(step=10.0, clip=3.0)
-    vector = langevin.tangent_step(self.points, self.gradient, self.gradient, config)
+    vector = tangent_step(self.points, self.gradient, self.gradient, config)
     self.assertLessEqual(float(jnp.max(jnp.abs(vector) / self.points)), 3.0001)
 
   def test_unknown_noise_is_refused(self):
@@ -280,11 +288,11 @@ class SamplerTest(chex.TestCase):
     )(jax.random.key(0))
     self.assertEqual(found.points.shape, (20, *self.points.shape))
     np.testing.assert_allclose(found.certainty.sum(2), 1, atol=1e-3)
-    expected = uncertainty.certainty(found.points, self.problem.edges)
+    expected = jax.jit(uncertainty.certainty)(found.points, self.problem.edges)
     np.testing.assert_allclose(found.certainty, expected, atol=1e-5)
     np.testing.assert_array_equal(found.points[-1], found.last)
     self.assertAlmostEqual(
-      float(found.energies[-1]), float(problems.energy(found.last, self.problem)), 2
+      float(found.energies[-1]), float(energy(found.last, self.problem)), 2
     )
     self.assertGreater(float(jnp.std(found.points, axis=0).max()), 1e-4)
 
@@ -317,7 +325,8 @@ class UncertaintyTest(chex.TestCase):
 
   def test_random_k_is_uniform_over_the_others(self):
     maps = jnp.tile(jnp.eye(4), (3000, 1, 1))
-    chosen = uncertainty.random_k(jax.random.key(0), maps, 2)
+    draw = jax.jit(uncertainty.random_k, static_argnums=2)
+    chosen = draw(jax.random.key(0), maps, 2)
     np.testing.assert_array_equal(chosen[..., 0], np.tile(np.arange(4), (3000, 1)))
     counts = np.bincount(np.asarray(chosen[:, 0, 1]), minlength=4) / 3000
     np.testing.assert_allclose(counts, [0, 1 / 3, 1 / 3, 1 / 3], atol=0.03)
@@ -379,15 +388,15 @@ class BaselinesTest(chex.TestCase):
     for seed in range(3):
       problem, truth = swapped(0.13, seed)
       maps = data.true_maps(truth, EDGES)
-      found = metrics.recall(_baselines(problem)[method], maps)
-      gains.append(float(found - metrics.recall(problem.matches, maps)))
+      found = recall(_baselines(problem)[method], maps)
+      gains.append(float(found - recall(problem.matches, maps)))
     self.assertGreater(np.mean(gains), 0.05)
 
   def test_soft_maps_are_between_zero_and_one(self):
     problem, _ = swapped(0.3)
     for soft in (
-      match_als.match_als(problem, N, iterations=5),
-      match_lift.match_lift(problem, N, iterations=5),
+      jax.jit(lambda p: match_als.match_als(p, N, iterations=5))(problem),
+      jax.jit(lambda p: match_lift.match_lift(p, N, iterations=5))(problem),
     ):
       self.assertGreaterEqual(float(soft.min()), 0)
       self.assertLessEqual(float(soft.max()), 1)
