@@ -15,6 +15,7 @@ from jaxvision.data import images as image_files
 from jaxvision.errors import UserError
 from jaxvision.papers import stylegan
 from jaxvision.papers.stylegan import (
+  claims,
   dataset,
   evaluation,
   features,
@@ -22,6 +23,7 @@ from jaxvision.papers.stylegan import (
   growing,
   prediction,
 )
+from jaxvision.train.run import Run
 from tests.data.test_tfrecords import example, image_record, record
 from tests.papers.test_stylegan import filled
 
@@ -192,6 +194,60 @@ class FiguresTest(absltest.TestCase):
     self.assertTrue(
       np.any(variables["params"]["synthesis"]["epilogue0"]["noise_scale"])
     )
+
+
+class ClaimsTest(absltest.TestCase):
+  def rows(self):
+    """Returns what two seeds of B, E and F might measure."""
+    rows = []
+    for seed in (0, 1):
+      for name, frechet in (
+        ("B", [10.0, np.nan, np.nan, np.nan]),
+        ("E", [8.0, 12.0, 14.0, 16.0]),
+        ("F", [9.0, 10.8, 12.0, 13.0]),
+      ):
+        row = {"configuration": name, "seed": seed, "frechet": frechet}
+        row |= {"z full": 5.0, "z end": 4.0 + seed, "z bits": np.array([1.0, 1.0])}
+        if name != "B":
+          row |= {"w full": 3.0, "w end": 2.0, "w bits": np.array([0.5, 0.5])}
+        rows.append(row)
+    return rows
+
+  def test_claims_and_tables(self):
+    workdir = folder(self)
+    with Run("stylegan", "smoke", {}, workdir) as run:
+      rows, seeds = self.rows(), (0, 1)
+      claims.tables(run, rows)
+      claims.claim_quality(run, rows, seeds)
+      claims.claim_paths(run, rows, "F", seeds)
+      claims.claim_mixing(run, rows, seeds)
+      claims.claim_separability(run, rows, "F", seeds)
+      for fine, held in ((1.0, True), (0.3, False)):
+        found = {"noise coarse": 0.1, "noise fine": fine, "style coarse": 0.6}
+        claims.claim_noise(run, found, seeds)
+        results = json.loads((workdir / "results.json").read_text())
+        noise = results["claims"][-2:]
+        self.assertEqual([one["held"] for one in noise], [held, True])
+    quality, mixing, paths = (results["claims"][k] for k in (0, 2, 1))
+    self.assertTrue(quality["held"])  # 9 is 10 % below 10
+    self.assertAlmostEqual(mixing["ours"], 0.2)
+    self.assertAlmostEqual(mixing["baseline"], 0.5)
+    self.assertTrue(mixing["held"])
+    self.assertEqual((paths["ours"], paths["baseline"]), (2.0, 4.5))
+    separable = results["claims"][3]
+    self.assertEqual((separable["ours"], separable["baseline"]), (2.0, 4.0))
+    tables = {table["name"]: table["rows"] for table in results["tables"]}
+    self.assertEqual(tables[claims.DISTANCE][0]["2 latents"], "")
+    self.assertEqual(tables[claims.DISTANCE][2]["2 latents"], 10.8)
+    self.assertEqual(tables["path length and separability"][0]["w end"], "")
+
+  def test_the_judge(self):
+    with Run("stylegan", "smoke", {}, folder(self)) as run:
+      factors = np.array([[0.1] * 8, [0.9] * 8])
+      claims.report_judge(run, np.array([[0.2] * 8, [0.4] * 7 + [0.6]]), factors)
+      text = (run.workdir / "results.json").read_text()
+    told = [row["told, %"] for row in json.loads(text)["tables"][0]["rows"]]
+    self.assertEqual(told, [50.0] * 7 + [100.0])
 
 
 class EvaluationTest(absltest.TestCase):
