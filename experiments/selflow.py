@@ -444,7 +444,12 @@ def evaluate_clips(config: Config, run) -> None:
     ),
     "Flow of test clips from many occluded pixels to few; the hue is the direction.",
   )
-  keep_noise(config, run)
+  noised = clips["frames"][:3, data.MIDDLE + 1], clips["superpixels"][:3]
+  run.figure(
+    "noise",
+    figures.noise_figure(*noised),
+    "Occlusion made up: regions of frame t + 1 filled with noise.",
+  )
 
   seeds = config.seeds
   claims.claim_self_supervision(run, rows, seeds)
@@ -455,37 +460,6 @@ def evaluate_clips(config: Config, run) -> None:
   large = data.clips(2, count, *size, speed=8.0, gain=0.0)
   claims.claim_invariance(run, large["frames"][:, data.MIDDLE])
   claims.claim_consistency(run, evaluation.true_occlusion_f1(large), size)
-
-
-def keep_noise(config: Config, run) -> None:
-  """Keeps a figure of frames with noise in superpixels and in rectangles."""
-  clips = made_clips(config, "test")
-  count = min(len(clips["frames"]), 3)
-  frames = np.moveaxis(clips["frames"][:count], 1, 0)
-  labels = clips["superpixels"][:count]
-  filled = {
-    noise: np.asarray(
-      jit_once(hallucination.hallucinate, static_argnums=3)(
-        jax.random.key(0), frames, labels, noise
-      )[3]
-    )
-    for noise in ("superpixels", "rectangles")
-  }
-  edges = np.zeros(labels.shape, bool)
-  edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-  edges[:, :, 1:] |= labels[:, :, 1:] != labels[:, :, :-1]
-  outlined = np.where(edges[..., None], (1.0, 1.0, 0.0), frames[3])
-  run.figure(
-    "noise",
-    figures.image_figure(
-      [
-        {"frame t + 1": frames[3, i], "superpixels": outlined[i]}
-        | {f"noise: {noise}": images[i] for noise, images in filled.items()}
-        for i in range(count)
-      ]
-    ),
-    "Occlusion made up: regions of frame t + 1 filled with noise.",
-  )
 
 
 def predict(config: Config, run, inputs) -> None:

@@ -10,5 +10,5 @@ the flow of what became hidden.
 
 Modules: `network`, `losses`, `hallucination` (superpixels, rectangles and crops),
 `training` (the stages), `inference`, `data` (clips with exact flow), `dataset` (Sintel
-and KITTI), `evaluation`, `studies`, `claims`, `figures`, `prediction`, `published`.
+and KITTI), `evaluation`, `claims`, `figures`, `prediction`, `published`.
 """

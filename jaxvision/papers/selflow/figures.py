@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+import jax
 import numpy as np
 
 from jaxvision.data import flow_pictures
+from jaxvision.papers.selflow import hallucination
+from jaxvision.train import jit_once
 
 
 def flow_figure(rows: Sequence[Mapping[str, np.ndarray]]):
@@ -71,6 +74,29 @@ def image_figure(rows: Sequence[Mapping[str, np.ndarray]]):
       if number == 0:
         axis.set_title(title, fontsize=8)
   return figure
+
+
+def noise_figure(images: np.ndarray, labels: np.ndarray):
+  """Returns a figure of images with noise in superpixels and in rectangles.
+
+  Args:
+    images: [N, H, W, 3] in [0, 1].
+    labels: [N, H, W] superpixels.
+  """
+  fill = jit_once(hallucination.hallucinate, static_argnums=(3, 4))
+  key = jax.random.key(0)
+  filled = {
+    f"noise: {noise}": np.asarray(fill(key, images[None], labels, noise, (0,))[0])
+    for noise in ("superpixels", "rectangles")
+  }
+  edges = np.zeros(labels.shape, bool)
+  edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+  edges[:, :, 1:] |= labels[:, :, 1:] != labels[:, :, :-1]
+  outlined = np.where(edges[..., None], (1.0, 1.0, 0.0), images)
+  shown = {"frame t + 1": images, "superpixels": outlined} | filled
+  return image_figure(
+    [{title: array[i] for title, array in shown.items()} for i in range(len(images))]
+  )
 
 
 def error_figure(rows: Mapping[str, Mapping[str, float]]):
