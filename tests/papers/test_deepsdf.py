@@ -22,7 +22,7 @@ from jaxvision.papers.deepsdf import (
   training,
 )
 from jaxvision.papers.deepsdf.decoder import Decoder
-from jaxvision.train import State, fit
+from jaxvision.train import State, fit, jit_once
 from jaxvision.train.run import Run
 
 SMALL = Decoder(
@@ -158,19 +158,30 @@ class LossesTest(chex.TestCase):
 def auto_state(auto, optimizer):
   return State.create(
     jax.random.key(1),
-    jax.jit(auto.init)(jax.random.key(0)),
+    jit_once(auto.init)(jax.random.key(0)),
     optimizer,
     model_state={"regularization": jnp.zeros(())},
   )
 
 
+def optimizer_of():
+  rates = training.constant_rate(1e-3), training.constant_rate(2e-3)
+  return training.optimizer(*rates, 1)
+
+
+@functools.cache  # compiled once for all tests
+def stepping(parts=1):
+  """What is trained, the step in so many parts, and the state before it."""
+  network = dataclasses.replace(SMALL, dropout=0.0)
+  auto = training.AutoDecoder(network, 4, regularization=1e-2, accumulate=parts)
+  optimizer = optimizer_of()
+  state = auto_state(auto, optimizer) if parts == 1 else stepping()[2]
+  return auto, jax.jit(auto.step(optimizer, 1)), state
+
+
 class TrainingTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
-    rates = training.constant_rate(1e-3), training.constant_rate(2e-3)
-    self.optimizer = training.optimizer(*rates, 1)
-    network = dataclasses.replace(SMALL, dropout=0.0)
-    self.auto = training.AutoDecoder(network, 4, regularization=1e-2)
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 12, 4))
     self.batch = {
       "shape": jnp.array([2, 0], jnp.int32),
@@ -178,11 +189,11 @@ class TrainingTest(parameterized.TestCase):
     }
 
   def test_loss_is_its_definition(self):
-    state = auto_state(self.auto, self.optimizer)
-    _, metrics = jax.jit(self.auto.step(self.optimizer, 1))(state, self.batch)
+    auto, step, state = stepping()
+    _, metrics = step(state, self.batch)
     table = losses.project_codes(state.params["codes"], jnp.ones(4, bool))
     codes = table[self.batch["shape"]]
-    predicted = self.auto.decoder.apply(
+    predicted = auto.decoder.apply(
       {"params": state.params["decoder"]}, codes, self.batch["samples"][..., :3]
     )
     error = np.abs(
@@ -194,11 +205,10 @@ class TrainingTest(parameterized.TestCase):
 
   @parameterized.parameters(2, 6)
   def test_accumulating_changes_nothing(self, parts):
-    many = dataclasses.replace(self.auto, accumulate=parts)
     after = []
-    for auto in (self.auto, many):
-      state = auto_state(auto, self.optimizer)
-      state, metrics = jax.jit(auto.step(self.optimizer, 1))(state, self.batch)
+    for count in (1, parts):
+      _, step, state = stepping(count)
+      state, metrics = step(state, self.batch)
       after.append((state.params, metrics["loss"]))
     # Adam's first step is the gradient's sign: rounding may turn tiny ones.
     close = [
@@ -208,10 +218,9 @@ class TrainingTest(parameterized.TestCase):
     self.assertGreater(float(jnp.mean(jnp.array(close))), 0.99)
 
   def test_unused_codes_move_by_their_momentum_and_are_not_projected(self):
-    state = auto_state(self.auto, self.optimizer)
+    _, step, state = stepping()
     table = state.params["codes"].at[3].multiply(50.0)
     state = state.replace(params={**state.params, "codes": table})
-    step = jax.jit(self.auto.step(self.optimizer, 1))
     other = {**self.batch, "shape": jnp.array([1, 1], jnp.int32)}
     once, _ = step(state, self.batch)
     np.testing.assert_array_equal(once.params["codes"][3], table[3])
@@ -252,8 +261,9 @@ class TrainingTest(parameterized.TestCase):
     ]
     auto = training.AutoDecoder(SMALL, 3)
     stage = training.stage(
-      "auto_decoder", auto, self.optimizer, batch=2, samples=8, epoch_steps=1
+      "auto_decoder", auto, optimizer_of(), batch=2, samples=8, epoch_steps=1
     )
+    first = jit_once(stage.init)
     ends = []
     for stops in ((6,), (3, 6)):
       workdir = self.enterContext(tempfile.TemporaryDirectory())
@@ -262,7 +272,7 @@ class TrainingTest(parameterized.TestCase):
           batches = pipeline.batches(
             source, batch_size=2, seed=0, transform=training.draw_samples(8)
           )
-          state = jax.jit(stage.init)(jax.random.key(0))
+          state = first(jax.random.key(0))
           state = fit(run, "auto_decoder", state, stage.step, batches, stop)
       ends.append(state.params)
     jax.tree.map(np.testing.assert_array_equal, *ends)
