@@ -21,7 +21,7 @@ from jax import lax
 
 DIRECTIONS = ("down", "up", "right", "left")
 TERMS = 5
-_LANES = 256  # numbers in a row of a strip, for each direction
+_LANES = 64  # numbers in a row of a strip, for each direction
 _EPSILON = 1e-12
 
 
@@ -160,8 +160,7 @@ def _differentiate_strip(residuals, cotangent, options, part, carry, index):
   )
   total = part.read(by_cost, index) + sum(part.apart(own_cost))
   for number, own in zip(part.numbers, part.apart(own_weights), strict=True):
-    written = part.write(by_weights[number], own, index)
-    by_weights = by_weights.at[number].set(written)
+    by_weights = part.write(by_weights, own, index, number)
   return (part.write(by_cost, total, index), by_weights), None
 
 
@@ -193,6 +192,18 @@ class _Part:
     strip = jnp.moveaxis(strip, 5 - axis, 0).swapaxes(1, 2)  # [P, D, N, size, C]
     return strip.reshape(*strip.shape[:2], -1)
 
+  def write(self, volume, strip, index, number=None):
+    """Returns the volume (of direction `number`) with strip `index` replaced."""
+    axis = 3 if self.vertical else 2
+    batch, channels = volume.shape[-5], volume.shape[-1]
+    strip = strip.reshape(*strip.shape[:2], batch, self.size, channels)
+    strip = jnp.moveaxis(strip.swapaxes(1, 2), 0, 5 - axis)
+    start = [0] * 5
+    start[axis] = index * self.size
+    if number is not None:
+      strip, start = strip[None], [number, *start]
+    return lax.dynamic_update_slice(volume, strip, start)
+
   def together(self, strips):
     """Returns the strips of all directions side by side, each in its own order."""
     pairs = zip(strips, self.backwards, strict=True)
@@ -212,14 +223,6 @@ class _Part:
     parts = jnp.split(strips, len(self.numbers), axis=-1)
     pairs = zip(parts, self.backwards, strict=True)
     return [strip[::-1] if backwards else strip for strip, backwards in pairs]
-
-  def write(self, volume, strip, index):
-    """Returns the volume with strip `index` replaced."""
-    axis = 3 if self.vertical else 2
-    batch, *_, channels = volume.shape
-    strip = strip.reshape(*strip.shape[:2], batch, self.size, channels)
-    strip = jnp.moveaxis(strip.swapaxes(1, 2), 0, 5 - axis)
-    return lax.dynamic_update_slice_in_dim(volume, strip, index * self.size, axis)
 
 
 def _by_axis(shape, directions):
@@ -242,15 +245,12 @@ def _scan(cost, weights):
 
   def step(before, cell):
     own, w = cell
-    after = w[0] * own + w[1] * before + w[4] * jnp.max(before, 0, keepdims=True)
-    if own.shape[0] == 1:
-      after = after + (w[2] + w[3]) * own
-      return after, after
-    # Shifts by pieces: a padded or concatenated operand would not be vectorised.
-    middle = after[1:-1] + w[2] * before[:-2] + w[3] * before[2:]
-    first = after[:1] + w[2] * own[:1] + w[3] * before[1:2]
-    last = after[-1:] + w[2] * before[-2:-1] + w[3] * own[-1:]
-    after = jnp.concatenate([first, middle, last])
+    # A copy of its own: shifts inside the sum would not be vectorised on a CPU.
+    around = jnp.concatenate([own[:1], before, own[-1:]])
+    around, own, w = lax.optimization_barrier((around, own, w))
+    highest = jnp.max(before, 0, keepdims=True)
+    after = w[0] * own + w[1] * before + w[2] * around[:-2] + w[3] * around[2:]
+    after = after + w[4] * highest
     return after, after
 
   start = cost[0] * jnp.sum(weights[0], axis=0)
