@@ -187,16 +187,18 @@ class ClaimsTest(absltest.TestCase):
     for claim in (
       claims.claim_self_supervision,
       claims.claim_masking,
-      claims.claim_three_frames,
       claims.claim_census,
     ):
       claim(run, rows, (0,))
       claim(run, {"noc": rows["noc"]}, (0,))  # nothing to compare with
+    hidden = {"noc": [3.0, 9.0, 1.0], "two-frame": [4.0, 0.0, 50.0]}
+    claims.claim_three_frames(run, hidden, (0, 1, 2))
+    claims.claim_three_frames(run, {"noc": hidden["noc"]}, (0, 1, 2))
     compared = [
       (call.kwargs["ours"], call.kwargs["baseline"])
       for call in run.claim.call_args_list
     ]
-    expected = [(1.5, 1.8), (0.5, 0.63), (0.8, 0.95), (3.0, 4.0), (1.0, 1.7)]
+    expected = [(1.5, 1.8), (0.5, 0.63), (0.8, 0.95), (1.0, 1.7), (3.0, 4.0)]
     np.testing.assert_allclose(compared, expected)
 
   def test_census_is_invariant_and_brightness_is_not(self):

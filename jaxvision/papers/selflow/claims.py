@@ -60,17 +60,32 @@ def claim_masking(run, rows: Rows, seeds: Sequence[int]) -> None:
   )
 
 
-def claim_three_frames(run, rows: Rows, seeds: Sequence[int]) -> None:
-  """C3: the frame before helps where the next one does not show a pixel."""
-  if not {"noc", "two-frame"} <= rows.keys():
+def claim_three_frames(
+  run, occluded: Mapping[str, Sequence[float]], seeds: Sequence[int]
+) -> None:
+  """C3: the frame before helps where the next one does not show a pixel.
+
+  Args:
+    run: the Run.
+    occluded: EPE of occluded pixels of each training, by seed.
+    seeds: of these.
+  """
+  if not {"noc", "two-frame"} <= occluded.keys():
     return
+  by_seed = {
+    name: ", ".join(f"{error:.2f}" for error in occluded[name])
+    for name in ("noc", "two-frame")
+  }
   run.claim(
-    "C3: three frames have a lower EPE of occluded pixels than two",
-    ours=rows["noc"]["EPE occ"],
-    baseline=rows["two-frame"]["EPE occ"],
+    "C3: three frames have a lower EPE of occluded pixels than two (median seed)",
+    ours=float(np.median(occluded["noc"])),
+    baseline=float(np.median(occluded["two-frame"])),
     better="lower",
     seeds=seeds,
     paper="28.70 -> 26.63 px, Sintel Clean",
+    note=f"by seed: {by_seed['noc']} px of three frames, {by_seed['two-frame']} px of "
+    "two; the median instead of the mean since a seed of two frames was seen to "
+    "diverge under the mask",
   )
 
 
