@@ -31,13 +31,17 @@ EDGES = dataclasses.replace(detection.CONVEX, count=2)
 
 detect = jax.jit(detection.detect, static_argnums=2)
 from_paths = jax.jit(pipeline.from_paths, static_argnums=3)
+specular_points = jax.jit(refinement.specular_points, static_argnames="steps")
+fit_heights = jax.jit(refinement.fit_heights, static_argnums=2)
+intersect = jax.jit(flow.intersect)
 
 
 @functools.cache
 def sphere_wall(grid=11):
   """Wall, exact path lengths and Fermat points of the convex sphere."""
   wall = scenes.wall_grid(grid, 66.0)
-  points = closed_forms.sphere_point(wall, jnp.array(scenes.CONVEX_CENTER), 38.0)
+  sphere_point = jax.jit(closed_forms.sphere_point)
+  points = sphere_point(wall, jnp.array(scenes.CONVEX_CENTER), 38.0)
   return wall, 2 * jnp.linalg.norm(points - wall, axis=-1), points
 
 
@@ -70,9 +74,9 @@ class DetectionTest(chex.TestCase):
       return detect(transient[None], BINS, subbin).paths[0, 0]
 
     edges = jnp.linspace(120.0, 120.24, 5)
-    found = jax.vmap(path)(edges)
+    found, slopes = jax.jit(jax.vmap(jax.value_and_grad(path)))(edges)
     np.testing.assert_allclose(found - found[0], edges - edges[0], atol=0.02)
-    np.testing.assert_allclose(jax.grad(path)(120.1), 1.0, atol=0.1)
+    np.testing.assert_allclose(slopes, 1.0, atol=0.1)
 
   @hypothesis.settings(max_examples=15, deadline=None)
   @hypothesis.given(strategies.sampled_from([np.nan, np.inf, 0.0, -1.0]))
@@ -159,11 +163,11 @@ class FlowTest(chex.TestCase):
     paths = far + jnp.linalg.norm(source - point)
     directions = (point - wall) / far[..., None]
     sources = jnp.broadcast_to(source, wall.shape)
-    found = flow.intersect(paths, wall, directions, sources)
+    found = intersect(paths, wall, directions, sources)
     np.testing.assert_allclose(found, jnp.broadcast_to(point, wall.shape), atol=1e-3)
-    confocal = flow.intersect(2 * far, wall, directions, wall)
+    confocal = intersect(2 * far, wall, directions, wall)
     np.testing.assert_allclose(
-      confocal, flow.intersect(2 * far, wall, directions), atol=1e-3
+      confocal, intersect(2 * far, wall, directions), atol=1e-3
     )
 
   def test_normals_halve_the_angle_where_the_midpoint_does_not(self):
@@ -179,7 +183,9 @@ class FlowTest(chex.TestCase):
     wall = jnp.array([18.0, -9.0])
 
     def check(distance, expected):
-      gradient, hessian = jax.grad(distance)(wall), jax.hessian(distance)(wall)
+      gradient, hessian = jax.jit(
+        lambda v: (jax.grad(distance)(v), jax.hessian(distance)(v))
+      )(wall)
       found = flow.relative_curvatures(gradient, hessian, distance(wall))
       np.testing.assert_allclose(found, [expected, expected], rtol=1e-3)
 
@@ -203,7 +209,8 @@ class FlowTest(chex.TestCase):
     def total(paths):
       return jnp.sum(from_paths(paths[..., None], signs, wall, SPHERE).points ** 2)
 
-    self.assertTrue(bool(jnp.all(jnp.isfinite(jax.grad(total)(paths)))))
+    gradient = jax.jit(jax.grad(total))(paths)
+    self.assertTrue(bool(jnp.all(jnp.isfinite(gradient))))
 
   def test_boundary_points_have_a_position_but_no_normal(self):
     wall, _, _ = sphere_wall()
@@ -265,15 +272,14 @@ class RefinementTest(absltest.TestCase):
     bend = jnp.array([0.02, -0.004])
     xy = jax.random.uniform(jax.random.key(0), (600, 2), minval=-30.0, maxval=30.0)
     z = 60 + 0.5 * jnp.sum(bend * xy**2, axis=-1, keepdims=True)
-    field = refinement.fit_heights(
+    field = fit_heights(
       jnp.concatenate([xy, z], axis=-1), jnp.ones(600, bool), (8, 8), 1e-6
     )
     wall = jnp.array([[4.0, 6.0, 0.0], [-8.0, 2.0, 0.0]])
-    found = refinement.specular_points(field, wall, wall[:, :2])
-    truth = jax.vmap(lambda v: closed_forms.paraboloid_point(v, 60.0, bend))(wall)
-    np.testing.assert_allclose(
-      refinement.surface_points(field, found), truth, atol=0.02
-    )
+    found = specular_points(field, wall, wall[:, :2])
+    exact = jax.vmap(lambda v: closed_forms.paraboloid_point(v, 60.0, bend))
+    reached = jax.jit(refinement.surface_points)(field, found)
+    np.testing.assert_allclose(reached, jax.jit(exact)(wall), atol=0.02)
 
   def test_envelope_theorem(self):
     """The rate of path lengths with the heights needs no rate of the points."""
@@ -291,9 +297,11 @@ class RefinementTest(absltest.TestCase):
       point = refinement.surface_points(moved, xy)
       return refinement.path_length(point, wall)[0]
 
-    still = refinement.specular_points(field, wall, wall[:, :2], steps=12)
+    still = specular_points(field, wall, wall[:, :2], steps=12)
     numeric = (length(0.05) - length(-0.05)) / 0.1
-    np.testing.assert_allclose(jax.grad(length)(0.0, still), numeric, rtol=0.02)
+    np.testing.assert_allclose(
+      jax.jit(jax.grad(length))(0.0, still), numeric, rtol=0.02
+    )
 
   def test_refinement_undoes_a_bias(self):
     wall, paths, points = sphere_wall()
@@ -302,7 +310,7 @@ class RefinementTest(absltest.TestCase):
     )
     valid = jnp.ones(121, bool).at[7].set(False)
     lengths = paths.reshape(-1).at[7].set(jnp.nan)
-    field = refinement.fit_heights(biased, valid, (8, 8))
+    field = fit_heights(biased, valid, (8, 8))
     refined = jax.jit(functools.partial(refinement.refine, iterations=6))(
       field, wall.reshape(-1, 3), lengths, biased[:, :2], valid
     )
