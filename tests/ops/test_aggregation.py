@@ -150,8 +150,8 @@ class SemiGlobalAggregationTest(chex.TestCase):
     weights = aggregation.normalize_weights(jnp.array([[0.0, 0.0], [-3.0, 1.0]]), 1)
     np.testing.assert_allclose(weights, [[0, 0], [-0.75, 0.25]])
 
-  def test_memory_of_the_backward_pass_is_a_few_volumes(self):
-    shape = (1, 32, 32, 64, 8)
+  def test_memory_of_the_backward_pass_is_below_three_volumes(self):
+    shape = (1, 48, 64, 128, 8)
     options = aggregation._Options(aggregation.DIRECTIONS, "max", False)
     cost = jax.ShapeDtypeStruct(shape, jnp.float32)
     weights = jax.ShapeDtypeStruct((4, 1, 5, *shape[2:]), jnp.float32)
@@ -159,7 +159,7 @@ class SemiGlobalAggregationTest(chex.TestCase):
     backward = functools.partial(aggregation._aggregate_backward, options)
     compiled = jax.jit(backward).lower((cost, weights, winner), cost).compile()
     temporary = compiled.memory_analysis().temp_size_in_bytes
-    self.assertLess(temporary, 4 * 4 * np.prod(shape))
+    self.assertLess(temporary, 3 * 4 * np.prod(shape))
 
   def test_wrong_arguments_are_refused(self):
     cost, weights = example()
