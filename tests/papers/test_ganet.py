@@ -275,7 +275,8 @@ class FilesTest(absltest.TestCase):
       dataset.pairs, "KITTI2015", data_dir=self.folder / "built", manual_dir=self.folder
     )
     self.assertLen(load("train"), 5)
-    (pair,) = load("test")
+    self.assertLen(load("test"), 1)
+    pair = load("test")[0]
     np.testing.assert_array_equal(pair["visible"], valid)
     np.testing.assert_array_equal(pair["disparity"][valid], 12.5)
     np.testing.assert_array_equal(pair["disparity"][~valid], losses.INVALID)

@@ -43,7 +43,9 @@ class SceneFlow(builder.Builder):
 
   def _generate_examples(self, folder, split):
     frames = epath.Path(folder) / "frames_finalpass" / split
-    for left in sorted(frames.glob("**/left/*.png")):
+    # Monkaa, FlyingThings3D and Driving lie one, two and three folders deep.
+    found = [frames.glob(f"{'*/' * depth}left/*.png") for depth in (1, 2, 3)]
+    for left in sorted(path for paths in found for path in paths):
       name = left.relative_to(frames.parent)
       right = left.parent.parent / "right" / left.name
       disparity = (folder / "disparity" / name).with_suffix(".pfm")
