@@ -11,6 +11,7 @@ from jaxvision.ops.correlation import local_correlation
 from jaxvision.ops.warp import backward_warp
 from jaxvision.papers.selflow import training
 from jaxvision.papers.selflow.network import SelFlow
+from jaxvision.train import jit_once
 
 SIZE = (384, 512)
 
@@ -55,7 +56,7 @@ def rows(seconds: Callable[[Callable], float]) -> list[dict]:
     training.optimizer(1e-4, halve_every=50_000),
     training.batch_shapes(1, height, width),
   )
-  state = jax.jit(stage.init)(jax.random.key(0))
+  state = jit_once(stage.init)(jax.random.key(0))
   batch = {
     "frames": random(1, 5, height, width, 3),
     "superpixels": jnp.zeros((1, height, width), jnp.int32),
