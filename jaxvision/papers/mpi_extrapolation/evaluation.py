@@ -14,7 +14,6 @@ from jaxvision.papers.mpi_extrapolation import metrics, theory, training
 from jaxvision.papers.mpi_extrapolation.baselines import inpaint
 from jaxvision.papers.mpi_extrapolation.data import Batch
 from jaxvision.papers.mpi_extrapolation.model import Extrapolator, unsigned
-from jaxvision.train import jit_once
 
 MEASURES = ("SSIM_fov", "SSIM_occ", "NAT_occ")
 INITIAL, REFINED, INPAINTED, ORIGINAL, ADVERSARIAL = (
@@ -160,7 +159,7 @@ def oracle_range(
 
   image, depth = view(0.0)
   found = {}
-  render = jit_once(theory.oracle_view)
+  render = jax.jit(theory.oracle_view)
   for number in planes:
     depths = mpi.plane_depths(near, far, number)
     step = (1 / near - 1 / far) / (number - 1)
