@@ -1,5 +1,6 @@
 """Convolutions held to their definition, to lax, and to finite differences."""
 
+import functools
 import itertools
 
 import chex
@@ -112,14 +113,16 @@ class ConvTest(chex.TestCase):
         feature_group_count=groups,
       )
 
-    y, gradients = jax.vjp(ours, x, kernel)
-    expected, expected_gradients = jax.vjp(theirs, x, kernel)
-    (cotangent,) = arrays(y.shape)
-    for ours_, theirs_ in zip(
-      (y, *gradients(cotangent)),
-      (expected, *expected_gradients(cotangent)),
-      strict=True,
-    ):
+    (cotangent,) = arrays(jax.eval_shape(theirs, x, kernel).shape)
+
+    def with_gradients(function):
+      def run(x, kernel):
+        y, pull = jax.vjp(function, x, kernel)
+        return y, *pull(cotangent)
+
+      return jax.jit(run)(x, kernel)
+
+    for ours_, theirs_ in zip(*map(with_gradients, (ours, theirs)), strict=True):
       scale = np.max(np.abs(theirs_))
       np.testing.assert_allclose(ours_, theirs_, atol=1e-5 * scale, rtol=0)
 
@@ -132,12 +135,15 @@ class ConvTest(chex.TestCase):
       zero = jnp.zeros(())
       return jax.lax.pad(x, zero, [(0, 0, 0), (low, high, 0), (0, 0, 0)]) @ kernel[0]
 
-    y, pull = jax.vjp(lambda *both: conv(*both, padding=[(low, high)]), x, kernel)
-    expected_y, expected_pull = jax.vjp(expected, x, kernel)
-    chex.assert_trees_all_close(y, expected_y, rtol=1e-5)
-    chex.assert_trees_all_close(
-      jax.jit(pull)(y), expected_pull(expected_y), rtol=1e-5, atol=1e-5
-    )
+    def with_gradients(function):
+      def run(x, kernel):
+        y, pull = jax.vjp(function, x, kernel)
+        return y, *pull(y)
+
+      return jax.jit(run)(x, kernel)
+
+    ours = with_gradients(functools.partial(conv, padding=[(low, high)]))
+    chex.assert_trees_all_close(ours, with_gradients(expected), rtol=1e-5, atol=1e-5)
 
   @parameterized.parameters("reflect", "symmetric", "replicate", "circular")
   def test_edge_modes_are_those_of_numpy(self, mode):
@@ -155,11 +161,15 @@ class ConvTest(chex.TestCase):
     x, kernel = arrays((1, size, 1), (window, 1, 1))
     outputs = -(-size // stride)
     total = max((outputs - 1) * stride + window - size, 0)
-    expected = conv(
-      x, kernel, strides=stride, padding=[(total // 2, total - total // 2)]
-    )
+    padding = [(total // 2, total - total // 2)]
+
+    @jax.jit
+    def both(x, kernel):
+      return [conv(x, kernel, strides=stride, padding=p) for p in (padding, "SAME")]
+
+    expected, found = both(x, kernel)
     chex.assert_shape(expected, (1, outputs, 1))
-    np.testing.assert_array_equal(conv(x, kernel, strides=stride), expected)
+    np.testing.assert_array_equal(found, expected)
 
   def test_reduced_precision_stays(self):
     x, kernel = arrays((1, 6, 6, 4), (3, 3, 4, 8), dtype=jnp.bfloat16)
@@ -191,8 +201,9 @@ class ConvTransposeTest(chex.TestCase):
   )
   def test_definition(self, sizes, window, strides, cropped, output_padding):
     y, kernel = arrays((2, *sizes, 6), (*window, 6, 5))
-    x = conv_transpose(
-      y, kernel, strides=strides, padding=cropped, output_padding=output_padding
+    options = {"padding": cropped, "output_padding": output_padding}
+    x = jax.jit(functools.partial(conv_transpose, strides=strides, **options))(
+      y, kernel
     )
     np.testing.assert_allclose(
       x, spread(y, np.asarray(kernel), strides, cropped, output_padding), atol=1e-5
@@ -213,7 +224,9 @@ class ConvTransposeTest(chex.TestCase):
   @parameterized.parameters(*itertools.product((2, 3, 4), (1, 2, 3)))
   def test_same_has_stride_times_as_many_outputs(self, window, stride):
     y, kernel = arrays((1, 5, 2), (window, 2, 3))
-    chex.assert_shape(conv_transpose(y, kernel, strides=stride), (1, 5 * stride, 3))
+    spread_out = functools.partial(conv_transpose, strides=stride)
+    found = jax.eval_shape(spread_out, y, kernel)
+    self.assertEqual(found.shape, (1, 5 * stride, 3))
 
   def test_wrong_output_padding_is_refused(self):
     y, kernel = arrays((1, 5, 2), (3, 2, 3))
@@ -239,7 +252,9 @@ class DerivativesTest(chex.TestCase):
         y = conv(x, kernel, strides=strides, dilation=dilation, groups=groups)
         return jnp.sum(jnp.sin(y))
 
-      jax.test_util.check_grads(value, (x, kernel), order=2, modes=("fwd", "rev"))
+      jax.test_util.check_grads(
+        jax.jit(value), (x, kernel), order=2, modes=("fwd", "rev")
+      )
 
   def test_gradient_penalty_of_a_transposed_one(self):
     with jax.enable_x64(True):
@@ -251,7 +266,7 @@ class DerivativesTest(chex.TestCase):
 
         return jnp.sum(jnp.square(jax.grad(critic)(y)))
 
-      jax.test_util.check_grads(penalty, (y, kernel), order=1, modes=("rev",))
+      jax.test_util.check_grads(jax.jit(penalty), (y, kernel), order=1, modes=("rev",))
 
 
 class TransformationsTest(chex.TestCase):
@@ -270,9 +285,10 @@ class TransformationsTest(chex.TestCase):
     def both(x, kernel):
       return jax.grad(value, argnums=(0, 1), has_aux=True)(x, kernel)
 
-    ours = jax.vmap(both, (x_axis, kernel_axis))(x, kernel)
+    ours = jax.jit(jax.vmap(both, (x_axis, kernel_axis)))(x, kernel)
+    single_of = jax.jit(both)
     for index in range(3):
-      single = both(
+      single = single_of(
         x if x_axis is None else jnp.take(x, index, x_axis),
         kernel if kernel_axis is None else jnp.take(kernel, index, kernel_axis),
       )
@@ -289,8 +305,13 @@ class TransformationsTest(chex.TestCase):
 
   def test_in_a_scan(self):
     x, kernel = arrays((1, 5, 5, 2), (3, 3, 2, 2))
-    scanned, _ = jax.lax.scan(lambda carry, _: (conv(carry, kernel), None), x, length=2)
-    np.testing.assert_allclose(scanned, conv(conv(x, kernel), kernel), rtol=1e-4)
+
+    @jax.jit
+    def both(x, kernel):
+      step = lambda carry, _: (conv(carry, kernel), None)  # noqa: E731
+      return jax.lax.scan(step, x, length=2)[0], conv(conv(x, kernel), kernel)
+
+    np.testing.assert_allclose(*both(x, kernel), rtol=1e-4)
 
 
 @st.composite
@@ -332,12 +353,12 @@ class FormulationsTest(absltest.TestCase):
         ("spread", (y, kernel)),
         ("gather", (x, y)),
       ):
-        np.testing.assert_allclose(
-          getattr(cpu, name)(*arguments, form),
-          getattr(plain, name)(*arguments, form),
-          atol=1e-11,
-          err_msg=name,
-        )
+        ours, expected = jax.jit(
+          lambda *arguments, name=name: [
+            getattr(module, name)(*arguments, form) for module in (cpu, plain)
+          ]
+        )(*arguments)
+        np.testing.assert_allclose(ours, expected, atol=1e-11, err_msg=name)
 
 
 if __name__ == "__main__":
