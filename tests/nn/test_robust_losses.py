@@ -54,7 +54,7 @@ class AdaptiveLossTest(chex.TestCase):
     params, *_ = values_of(loss, x)
     optimizer = optax.adam(0.05)
 
-    @jit_once
+    @jax.jit
     def train(params):
       def step(carry, _):
         params, state = carry
@@ -102,7 +102,7 @@ class ImageLossTest(chex.TestCase):
       loss = robust_losses.reconstruction_loss(name, (5, 4, channels))
       x = 0.1 * jax.random.normal(jax.random.key(0), (2, 5, 4, channels))
 
-      @jit_once
+      @jax.jit
       def gradients(x, loss=loss):
         variables = loss.init(jax.random.key(1), x)
         total = lambda variables, x: jnp.sum(loss.apply(variables, x))  # noqa: E731

@@ -13,6 +13,11 @@ from PIL import Image
 
 from jaxvision.ops import dct, jpeg, rounding
 
+compress = jax.jit(jpeg.jpeg, static_argnames=("rounding", "subsampling", "arithmetic"))
+coefficients = jax.jit(
+  jpeg.coefficients, static_argnames=("rounding", "subsampling", "arithmetic")
+)
+
 
 def photograph(height, width, seed=0):
   """[H, W, 3] in [0, 1]: smooth shades, an edge and a little noise."""
@@ -96,7 +101,7 @@ class JpegTest(chex.TestCase):
       ("identity", lambda z: z),
     ):
       np.testing.assert_allclose(
-        jpeg.jpeg(image, quality, rounding=mode, arithmetic="korus"),
+        compress(image, quality, rounding=mode, arithmetic="korus"),
         reference_korus(image, quality, closed_form),
         atol=1e-5,
       )
@@ -106,33 +111,33 @@ class JpegTest(chex.TestCase):
     image = np.round(255 * photograph(37, 53)) / np.float32(255)
     for quality in (30, 75, 95):
       options = {"rounding": "round", "subsampling": subsampling}
-      real = jpeg.jpeg(image, quality, **options)
-      exact = jpeg.jpeg(image, quality, arithmetic="libjpeg", **options)
+      real = compress(image, quality, **options)
+      exact = compress(image, quality, arithmetic="libjpeg", **options)
       # Coefficients near a tie go another way; the loss of the coding is far larger.
       self.assertGreater(psnr(real, np.asarray(exact)), psnr(exact, image) + 5)
 
   @parameterized.parameters("4:4:4", "4:2:2", "4:2:0")
   def test_grey_images_without_rounding_come_back(self, subsampling):
     image = np.repeat(photograph(19, 21)[..., :1], 3, axis=-1)
-    result = jpeg.jpeg(image, 10, rounding="identity", subsampling=subsampling)
+    result = compress(image, 10, rounding="identity", subsampling=subsampling)
     np.testing.assert_allclose(result, image, atol=1e-5)
 
   def test_colours_without_rounding_come_back(self):
     image = photograph(16, 24)
-    result = jpeg.jpeg(image, 100, rounding="identity")
+    result = compress(image, 100, rounding="identity")
     np.testing.assert_allclose(result, image, atol=1e-5)
 
   def test_compressing_twice_changes_nothing(self):
     # Far from black and white, where clipping would change the coefficients.
     image = 0.25 + 0.5 * photograph(32, 32)
-    once = jpeg.jpeg(image, 50, rounding="round")
-    np.testing.assert_allclose(jpeg.jpeg(once, 50, rounding="round"), once, atol=1e-5)
+    once = compress(image, 50, rounding="round")
+    np.testing.assert_allclose(compress(once, 50, rounding="round"), once, atol=1e-5)
 
   def test_smooth_rounding_loses_less_than_true_rounding(self):
     image = photograph(64, 64)
 
     def score(mode):
-      return psnr(jpeg.jpeg(image, 50, rounding=mode, arithmetic="korus"), image)
+      return psnr(compress(image, 50, rounding=mode, arithmetic="korus"), image)
 
     self.assertGreater(score("sin"), score("round") + 1)
     self.assertGreater(score("harmonic"), score("round") + 1)
@@ -142,18 +147,18 @@ class JpegTest(chex.TestCase):
   def test_batches_and_qualities_are_independent(self):
     images = np.stack([photograph(17, 24, seed) for seed in range(3)])
     qualities = jnp.array([15.0, 50.5, 90.0])
-    compress = functools.partial(jpeg.jpeg, subsampling="4:2:0")
-    batch = compress(images, qualities)
-    alone = [compress(*pair) for pair in zip(images, qualities, strict=True)]
-    mapped = jax.vmap(compress)(images, qualities)
+    run = functools.partial(compress, subsampling="4:2:0")
+    batch = run(images, qualities)
+    alone = [run(*pair) for pair in zip(images, qualities, strict=True)]
+    mapped = jax.vmap(run)(images, qualities)
     np.testing.assert_allclose(batch, np.stack(alone), atol=1e-5)
     np.testing.assert_allclose(batch, mapped, atol=1e-5)
-    self.assertEqual(jax.eval_shape(compress, images[None], qualities).ndim, 5)
+    self.assertEqual(jax.eval_shape(run, images[None], qualities).ndim, 5)
 
   def test_one_compilation_for_all_qualities(self):
-    compress = jax.jit(chex.assert_max_traces(lambda x, q: jpeg.jpeg(x, q), n=1))
+    traced = jax.jit(chex.assert_max_traces(lambda x, q: jpeg.jpeg(x, q), n=1))
     image = photograph(8, 8)
-    results = [compress(image, jnp.float32(quality)) for quality in (5, 33.3, 100)]
+    results = [traced(image, jnp.float32(quality)) for quality in (5, 33.3, 100)]
     errors = [float(np.abs(result - image).mean()) for result in results]
     self.assertEqual(errors, sorted(errors, reverse=True))
 
@@ -161,17 +166,17 @@ class JpegTest(chex.TestCase):
   def test_gradient_agrees_with_finite_differences(self, mode, subsampling):
     with jax.enable_x64(True):
       image = (0.3 + 0.4 * photograph(9, 11)).astype(np.float64)
-      compress = functools.partial(
-        jpeg.jpeg, quality=60.0, rounding=mode, subsampling=subsampling
+      run = functools.partial(
+        compress, quality=60.0, rounding=mode, subsampling=subsampling
       )
-      check_grads(compress, (image,), order=1, eps=1e-6)
+      check_grads(run, (image,), order=1, eps=1e-6)
 
   def test_soft_rounding_has_exact_values_and_the_gradient_of_sin_rounding(self):
     image = photograph(16, 16)
     weights = np.random.default_rng(0).standard_normal(image.shape)
 
     def value_and_gradient(mode):
-      function = functools.partial(jpeg.jpeg, quality=70, rounding=mode)
+      function = functools.partial(compress, quality=70, rounding=mode)
       value, pullback = jax.vjp(function, image)
       return value, pullback(jnp.asarray(weights, jnp.float32))[0]
 
@@ -185,9 +190,7 @@ class JpegTest(chex.TestCase):
 
   def test_white_and_black_pass_the_gradient(self):
     image = jnp.concatenate([jnp.zeros((8, 8, 3)), jnp.ones((8, 8, 3))])
-    gradient = jax.grad(lambda x: jnp.sum(jpeg.jpeg(x, 100, rounding="identity")))(
-      image
-    )
+    gradient = jax.grad(lambda x: jnp.sum(compress(x, 100, rounding="identity")))(image)
     chex.assert_tree_all_finite(gradient)
 
   def test_half_precision_in_and_out(self):
@@ -202,7 +205,7 @@ class CoefficientsTest(chex.TestCase):
   def test_a_grey_image_has_only_its_level(self, arithmetic):
     shift = 127 if arithmetic == "korus" else 128
     image = jnp.full((16, 24, 3), 200 / 255)
-    luma, cb, cr = jpeg.coefficients(image, 60, arithmetic=arithmetic)
+    luma, cb, cr = coefficients(image, 60, arithmetic=arithmetic)
     expected = np.zeros((2, 3, 8, 8))
     expected[..., 0, 0] = np.round(8 * (200 - shift) / 13)
     np.testing.assert_array_equal(luma, expected)
@@ -212,8 +215,8 @@ class CoefficientsTest(chex.TestCase):
 
   def test_subsampled_sizes_and_agreement_with_libjpeg(self):
     image = np.round(255 * photograph(33, 40)) / np.float32(255)
-    real = jpeg.coefficients(image, 60, subsampling="4:2:0")
-    exact = jpeg.coefficients(image, 60, subsampling="4:2:0", arithmetic="libjpeg")
+    real = coefficients(image, 60, subsampling="4:2:0")
+    exact = coefficients(image, 60, subsampling="4:2:0", arithmetic="libjpeg")
     self.assertEqual([x.shape[:2] for x in real], [(5, 5), (3, 3), (3, 3)])
     for ours, theirs in zip(real, exact, strict=True):
       self.assertLessEqual(np.abs(ours - theirs).max(), 1)

@@ -13,6 +13,7 @@ from jax.test_util import check_grads
 
 from jaxvision.ops import robust
 
+loss, nll, weight = map(jax.jit, (robust.loss, robust.nll, robust.weight))
 SPECIAL = (-np.inf, 0.0, 2.0, np.inf)
 loss_and_gradients = jax.jit(
   jax.value_and_grad(
@@ -32,7 +33,7 @@ class LossTest(chex.TestCase):
   def test_limits_have_their_closed_forms(self):
     x = np.linspace(-3, 3, 13, dtype=np.float32)
     z = np.square(x / 0.7)
-    loss = self.variant(robust.loss)
+    either = self.variant(robust.loss)
     for alpha, expected in [
       (-np.inf, 1 - np.exp(-z / 2)),
       (-2.0, 2 * z / (z + 4)),
@@ -41,14 +42,14 @@ class LossTest(chex.TestCase):
       (2.0, z / 2),
       (np.inf, np.exp(z / 2) - 1),
     ]:
-      np.testing.assert_allclose(loss(x, alpha, 0.7), expected, rtol=2e-6, atol=1e-7)
+      np.testing.assert_allclose(either(x, alpha, 0.7), expected, rtol=2e-6, atol=1e-7)
 
   @parameterized.parameters(-20.0, -0.5, -1e-3, 1e-3, 0.5, 1.7, 1.999, 2.001, 3.0)
   def test_value_and_gradients_against_the_definition(self, alpha):
     with jax.enable_x64(True):
       x = jnp.array([-4.0, -0.3, 0.2, 1.5, 30.0])
       np.testing.assert_allclose(
-        robust.loss(x, alpha, 1.3), closed_form(np.asarray(x), alpha, 1.3), rtol=1e-9
+        loss(x, alpha, 1.3), closed_form(np.asarray(x), alpha, 1.3), rtol=1e-9
       )
       values = [np.asarray(x), np.full(5, alpha), np.full(5, 1.3)]
       gradients = loss_and_gradients(*values)[1]
@@ -112,7 +113,6 @@ class LossTest(chex.TestCase):
   def test_even_monotone_and_homogeneous(self, x, alphas, factor):
     low, high = np.sort(np.array(alphas, np.float32))
     x = np.array([x, -x, 1.1 * x], np.float32)
-    loss = jax.jit(robust.loss)
     values = np.asarray(loss(x, low, 1.0))
     self.assertEqual(values[0], values[1])
     self.assertGreaterEqual(values[2], values[0] * (1 - 1e-5))
@@ -137,17 +137,18 @@ class LossTest(chex.TestCase):
     for alpha in (-np.inf, -2.0, 0.0, 1.0, 1.5, 2.0):
       by_x = loss_and_gradients(x, np.float32(alpha), np.float32(0.5))[1][0]
       np.testing.assert_allclose(
-        robust.weight(x, alpha, 0.5), by_x * 0.25 / x, rtol=1e-4, atol=1e-20
+        weight(x, alpha, 0.5), by_x * 0.25 / x, rtol=1e-4, atol=1e-20
       )
     # The line process of fast global registration, μ = 4 c².
     line_process = (1.0 / (1.0 + x**2)) ** 2
-    np.testing.assert_allclose(robust.weight(x, -2.0, 0.5), line_process, rtol=1e-5)
+    np.testing.assert_allclose(weight(x, -2.0, 0.5), line_process, rtol=1e-5)
 
   def test_approximate_loss_is_close(self):
     x = np.linspace(-5, 5, 41, dtype=np.float32)
+    approximate = jax.jit(robust.approximate_loss)
     for alpha in (-3.0, -1.0, 0.5, 1.0, 1.9, 3.0):
       np.testing.assert_allclose(
-        robust.approximate_loss(x, alpha, 1.5), robust.loss(x, alpha, 1.5), atol=1e-4
+        approximate(x, alpha, 1.5), loss(x, alpha, 1.5), atol=1e-4
       )
 
   def test_half_precision_is_computed_in_single(self):
@@ -162,7 +163,7 @@ class LossTest(chex.TestCase):
     alphas = jnp.array([0.0, 1.0, 2.0, 0.3])
     gradient = jax.jit(jax.grad(lambda x, alpha: jnp.sum(robust.loss(x, alpha, 0.5))))
     np.testing.assert_allclose(
-      jax.vmap(gradient)(x, alphas), gradient(x, alphas[:, None]), rtol=1e-6
+      jax.jit(jax.vmap(gradient))(x, alphas), gradient(x, alphas[:, None]), rtol=1e-6
     )
 
   def test_wrong_arguments_are_refused(self):
@@ -176,10 +177,10 @@ class DensityTest(chex.TestCase):
   def test_known_densities(self):
     x = np.linspace(-4, 4, 9, dtype=np.float32)
     normal = 0.5 * (x / 0.5) ** 2 + np.log(0.5 * np.sqrt(2 * np.pi))
-    np.testing.assert_allclose(robust.nll(x, 2.0, 0.5), normal, rtol=1e-6)
+    np.testing.assert_allclose(nll(x, 2.0, 0.5), normal, rtol=1e-6)
     # α = 0 is a Cauchy distribution of scale √2 c.
     cauchy = np.log(np.pi * 0.5 * np.sqrt(2) * (1 + np.square(x / 0.5) / 2))
-    np.testing.assert_allclose(robust.nll(x, 0.0, 0.5), cauchy, rtol=1e-6)
+    np.testing.assert_allclose(nll(x, 0.0, 0.5), cauchy, rtol=1e-6)
 
   @parameterized.parameters(0.3, 1.0, 1.8, 2.0, 3.0, np.inf)
   def test_density_integrates_to_one(self, alpha):
@@ -211,7 +212,7 @@ class DensityTest(chex.TestCase):
   def test_samples_follow_the_density(self, alpha):
     draws = np.sort(sample(jax.random.key(3), np.float32(alpha)))
     t = np.linspace(-14, 14, 8001)
-    density = np.exp(-np.asarray(robust.nll(np.sinh(t), alpha, 0.5))) * np.cosh(t)
+    density = np.exp(-np.asarray(nll(np.sinh(t), alpha, 0.5))) * np.cosh(t)
     cumulative = scipy.integrate.cumulative_trapezoid(density, t, initial=0)
     expected = np.interp(np.arcsinh(draws), t, cumulative / cumulative[-1])
     steps = np.arange(draws.size + 1) / draws.size
@@ -219,7 +220,8 @@ class DensityTest(chex.TestCase):
     self.assertLess(distance, 0.015)
 
   def test_samples_broadcast(self):
-    draws = robust.sample(jax.random.key(0), jnp.ones((3, 1)), jnp.ones(4))
+    draw = jax.jit(robust.sample)
+    draws = draw(jax.random.key(0), jnp.ones((3, 1)), jnp.ones(4))
     self.assertEqual(draws.shape, (3, 4))
     chex.assert_tree_all_finite(draws)
 

@@ -133,7 +133,7 @@ class ArticulatedTest(chex.TestCase):
       model.bodies,
       spatial_jacobians(model.tree, placed),
     )
-    gradient = jit_once(
+    gradient = jax.jit(
       jax.grad(
         lambda positions: 0.5 * jnp.sum(jnp.square(place(positions) - place(truth)))
       )
@@ -229,7 +229,7 @@ class DeformableTest(chex.TestCase):
       data_term = jnp.sum(weights[:, None] * jnp.square(moved - targets))
       return 0.5 * (data_term + rigidity * jnp.sum(jnp.square(edges(transforms))))
 
-    gradient = jit_once(jax.grad(energy))(jnp.zeros((9, 6)))
+    gradient = jax.jit(jax.grad(energy))(jnp.zeros((9, 6)))
     energy = jit_once(energy)
     moved = deform(graph, start, points)
     matrix, right = jit_once(deformable.assemble)(
