@@ -55,11 +55,13 @@ class LikelihoodTest(parameterized.TestCase):
   def test_one_module_is_every_row_and_column(self):
     module = likelihoods.AnyLikelihood(SHAPE, levels=2, bounds=BOUNDS)
     x = 0.5 * jax.random.normal(jax.random.key(0), (3, *SHAPE))
-    params = module.init(jax.random.key(1), x, 0, 0)["params"]
-    noise = iter(jax.random.split(jax.random.key(2), 3))
-    params = jax.tree.map(lambda p: p + jax.random.normal(next(noise), p.shape), params)
+    params = jit_once(module.init)(jax.random.key(1), x, 0, 0)["params"]
+    rng = np.random.default_rng(2)
+    params = jax.tree.map(
+      lambda p: p + rng.normal(size=p.shape).astype(np.float32), params
+    )
 
-    @jit_once
+    @jax.jit
     def evaluate(params, distribution, representation):
       def total(params):
         losses = module.apply({"params": params}, x, distribution, representation)
@@ -244,7 +246,7 @@ class DepthTest(parameterized.TestCase):
     # No motion: the views are the sources themselves, nearly all of them seen.
     still = jax.tree.map(jnp.zeros_like, state.params["pose"])
     state = state.replace(params={**state.params, "pose": still})
-    compiled = jit_once(stage.step)
+    compiled = jax.jit(stage.step)
 
     def step(variant, number=0):
       numbers = {**depth.numbers(variant, 3), "step": jnp.int32(number)}
