@@ -71,9 +71,9 @@ class TrainingTest(absltest.TestCase):
     cls.step = staticmethod(
       training.make_step(cls.networks, training.Objective(), optimizers)
     )
-    cls.run = RecordingRun(cls.enterClassContext(tempfile.TemporaryDirectory()))
-    cls.after = cls.learn(cls.run, 1)
-    cls.metrics = dict(cls.run.recorded)
+    cls.kept = RecordingRun(cls.enterClassContext(tempfile.TemporaryDirectory()))
+    cls.after = cls.learn(cls.kept, 1)
+    cls.metrics = dict(cls.kept.recorded)
 
   @classmethod
   def learn(cls, run, steps):
@@ -81,7 +81,7 @@ class TrainingTest(absltest.TestCase):
     return fit(run, "spade", cls.before, cls.step, lambda i: batches[i], steps)
 
   def test_training_that_was_stopped_ends_with_the_same_bits(self):
-    resumed = self.learn(self.run, 2)  # goes on where the class's first step ended
+    resumed = self.learn(self.kept, 2)  # goes on where the class's first step ended
     whole = RecordingRun(self.enterContext(tempfile.TemporaryDirectory()))
     chex.assert_trees_all_equal(_numbers(resumed), _numbers(self.learn(whole, 2)))
     self.assertEqual(int(resumed.step), 2)
