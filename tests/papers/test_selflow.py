@@ -156,7 +156,7 @@ class LossesTest(chex.TestCase):
   def test_only_what_became_hidden_is_taught(self):
     teacher, student = jnp.zeros((4, 1, 6, 6, 2)), jnp.ones((4, 1, 6, 6, 2))
     hidden = jnp.zeros((4, 1, 6, 6, 1)).at[:, :, :3].set(1)
-    loss = jit_once(losses.self_supervised_loss)
+    loss = jax.jit(losses.self_supervised_loss)
     self.assertEqual(loss(teacher, student, hidden, hidden), 0)
     taught = loss(teacher, student, 0 * hidden, hidden)
     np.testing.assert_allclose(taught, 4 * 2 * 1.01**0.4 / 2 / 2, rtol=1e-5)
