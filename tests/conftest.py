@@ -1,6 +1,10 @@
 """One XLA thread a worker: two pytest workers share two cores."""
 
+import gc
 import os
+import pathlib
+
+import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -11,6 +15,22 @@ os.environ["XLA_FLAGS"] = " ".join(
     "intra_op_parallelism_threads=1",
   ]
 ).strip()
+
+# Linux allows a process 65,530 maps of memory; XLA takes some dozens for all that a
+# test compiles, and crashes where there are no more.
+_MANY_MAPS = 25_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_functions_are_dropped():
+  """Frees what earlier modules compiled, once it takes many maps of memory."""
+  yield
+  maps = pathlib.Path("/proc/self/maps")
+  if maps.exists() and maps.read_bytes().count(b"\n") > _MANY_MAPS:
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
 
 
 def pytest_addoption(parser):
