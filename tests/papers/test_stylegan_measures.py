@@ -275,7 +275,7 @@ class QualityTest(absltest.TestCase):
     # Generated images become bytes first.
     fakes = (reals.astype(np.float32) - 128 + 0.5) / 127.5
     self.assertAlmostEqual(quality.distance(features, [reals], [fakes]), 0.0, 3)
-    with self.assertRaisesRegex(ValueError, "no images"):
+    with self.assertRaisesRegex(ValueError, "at least two"):
       quality.statistics(features, [])
 
   def test_batches_are_generated_from_keys_of_their_own(self):

@@ -4,7 +4,6 @@ The feature network is the caller's. Only with the pool features of Inception-v3
 50,000 images of each kind is the result the paper's FID.
 """
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 
 import chex
@@ -23,21 +22,19 @@ def statistics(features: Features, batches: Iterable[chex.Array]) -> frechet.Sta
 
   Args:
     features: [N, H, W, C] float in [0, 255] -> [N, D].
-    batches: of images [N, H, W, C], N ≥ 2, uint8; or float in [-1, 1], which are
+    batches: of images [N, H, W, C], uint8; or float in [-1, 1], which are
       rounded to bytes first, as the authors do.
 
   Raises:
-    ValueError: if there are no images, or features that are not finite.
+    ValueError: fewer than two images, or features that are not finite.
   """
-  parts = []
-  for images in batches:
+
+  def features_of(images):
     if images.dtype != np.uint8:
       images = growing.to_uint8(jnp.asarray(images))
-    values = features(jnp.asarray(images, jnp.float32))
-    parts.append(frechet.statistics(np.asarray(values)))
-  if not parts:
-    raise ValueError("no images to take features of")
-  return functools.reduce(frechet.merge, parts)
+    return features(jnp.asarray(images, jnp.float32))
+
+  return frechet.statistics_of_batches(map(features_of, batches))
 
 
 def generated(
