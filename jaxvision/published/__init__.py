@@ -33,9 +33,9 @@ from jaxvision.published import (
   tensorflow_checkpoint,
   torch_files,
 )
-from jaxvision.published.reader import Reader, conv_kernel, linear_kernel
+from jaxvision.published.reader import Reader, conv_kernel, entry, linear_kernel
 
-__all__ = ["Reader", "conv_kernel", "linear_kernel", "load"]
+__all__ = ["Reader", "conv_kernel", "entry", "linear_kernel", "load"]
 
 # What a damaged file makes the readers raise, beside the ValueError of their checks.
 _DAMAGES = (

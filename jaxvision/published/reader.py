@@ -78,3 +78,19 @@ def linear_kernel(weight: np.ndarray) -> np.ndarray:
   """Returns PyTorch's linear weight [out, in] as ours, [in, out]."""
   chex.assert_rank(weight, 2)
   return weight.T
+
+
+def entry(weights: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+  """Returns the weights that lie under a name of a checkpoint; all if there is none.
+
+  Args:
+    weights: {name: array}, nested names joined by ".".
+    name: such as "state_dict", which checkpoints with more than the weights have.
+  """
+  prefix = f"{name}."
+  found = {
+    key.removeprefix(prefix): array
+    for key, array in weights.items()
+    if key.startswith(prefix)
+  }
+  return found or dict(weights)

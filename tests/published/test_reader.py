@@ -69,5 +69,15 @@ class LayoutTest(parameterized.TestCase):
       published.linear_kernel(np.zeros((2, 3, 4)))
 
 
+class EntryTest(absltest.TestCase):
+  def test_what_lies_under_a_name(self):
+    weights = {"state_dict.conv.weight": 1, "epoch": 2, "state_dictionary.x": 3}
+    self.assertEqual(published.entry(weights, "state_dict"), {"conv.weight": 1})
+
+  def test_all_where_nothing_lies_under_it(self):
+    weights = {"conv.weight": 1, "state_dict_of_another.x": 2}
+    self.assertEqual(published.entry(weights, "state_dict"), weights)
+
+
 if __name__ == "__main__":
   absltest.main()

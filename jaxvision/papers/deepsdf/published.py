@@ -23,7 +23,7 @@ def load_decoder(path: str | os.PathLike, **options: Any) -> tuple[Decoder, dict
   Raises:
     UserError: missing or damaged file, or one of another network.
   """
-  weights = _below(published.load(path), "model_state_dict.")
+  weights = published.entry(published.load(path), "model_state_dict")
   return convert(weights, source=os.fspath(path), **options)
 
 
@@ -154,14 +154,3 @@ def convert(
     ),
     params,
   )
-
-
-def _below(arrays, prefix):
-  """Returns the arrays below a prefix, or all where nothing has it."""
-  if not any(name.startswith(prefix) for name in arrays):
-    return arrays
-  return {
-    name.removeprefix(prefix): array
-    for name, array in arrays.items()
-    if name.startswith(prefix)
-  }

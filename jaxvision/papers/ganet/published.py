@@ -24,14 +24,7 @@ def load(path: str | os.PathLike, max_disp: int = 192) -> tuple[GANet, dict]:
   Raises:
     UserError: missing or damaged file, or one of another network.
   """
-  weights = published.load(path)
-  prefix = "state_dict."
-  if any(name.startswith(prefix) for name in weights):
-    weights = {
-      name.removeprefix(prefix): array
-      for name, array in weights.items()
-      if name.startswith(prefix)
-    }
+  weights = published.entry(published.load(path), "state_dict")
   return convert(weights, max_disp, str(path))
 
 

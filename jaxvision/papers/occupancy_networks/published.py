@@ -39,14 +39,7 @@ def load(path: epath.PathLike) -> tuple[nn.Module, dict[str, Any]]:
   Raises:
     UserError: not such a checkpoint; nothing in it is executed.
   """
-  weights = published.load(path)
-  prefix = "model."
-  if any(name.startswith(prefix) for name in weights):
-    weights = {
-      name.removeprefix(prefix): array
-      for name, array in weights.items()
-      if name.startswith(prefix)
-    }
+  weights = published.entry(published.load(path), "model")
   return convert(weights)
 
 
