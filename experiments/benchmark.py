@@ -2,6 +2,7 @@
 
   python -m experiments.benchmark                      # everything below
   python -m experiments.benchmark --papers=content_authentication
+  python -m experiments.benchmark --papers=spade --stages=spade,concat
   python -m experiments.benchmark --convolutions | --jpeg | --fit
 
 Each paper's forward pass and training step, at the batch of its demo preset, and what
@@ -36,10 +37,12 @@ from jaxvision.train import launcher
 from jaxvision.train.memory import keep_freed_memory
 
 _PAPERS = flags.DEFINE_list("papers", None, "experiments to time; all when not given")
+_STAGES = flags.DEFINE_list("stages", None, "their stages to time; all when not given")
 _TIMED_PRESET = flags.DEFINE_string("timed_preset", "demo", "preset that is timed")
 _REPEATS = flags.DEFINE_integer("repeats", 20, "timed calls per figure", lower_bound=20)
 _OUT = flags.DEFINE_string("out", "results/benchmark.json", "where rows are kept")
 _CHILD = flags.DEFINE_string("child", None, "table to print as JSON (used by itself)")
+_ONE_CORE = flags.DEFINE_bool("one_core", False, "keep to one core (used by itself)")
 _TABLES = {
   "convolutions": "convolutions beside lax and, where installed, PyTorch",
   "jpeg": "the differentiable JPEG beside Pillow",
@@ -100,7 +103,11 @@ def stage_rows(paper: str, preset: str, repeats: int) -> list[dict]:
   rows = []
   if not hasattr(module, "stages"):
     return rows
-  for stage in module.stages(module.PRESETS[preset]).values():
+  stages = module.stages(module.PRESETS[preset])
+  for name in _STAGES.value or ():
+    if name not in stages:
+      raise UserError(f"--stages={name}: {paper} has {', '.join(stages)}")
+  for stage in [stages[name] for name in _STAGES.value or stages]:
     state = jax.jit(stage.init)(jax.random.key(0))
     batch = jax.device_put(random_batch(stage.batch))
     for what, function in (("forward", stage.forward), ("step", stage.step)):
@@ -235,6 +242,9 @@ def in_child(name: str, threads: str) -> list[dict]:
   command += [f"--timed_preset={_TIMED_PRESET.value}", f"--repeats={_REPEATS.value}"]
   if threads == "one":
     environment |= ONE_THREAD
+    command.append("--one_core")
+  if _STAGES.value:
+    command.append(f"--stages={','.join(_STAGES.value)}")
   child = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
   if child.returncode:
     raise UserError(f"timing {name} with {threads} threads failed (its error is above)")
@@ -278,6 +288,9 @@ def main(argv):
     raise UserError(f"benchmark takes flags only, not {argv[1]}")
   logging.set_verbosity(logging.WARNING)  # orbax tells of every file it opens
   if _CHILD.value:
+    if _ONE_CORE.value and hasattr(os, "sched_setaffinity"):
+      # XLA's matrix products take threads that its flags do not count.
+      os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     keep_freed_memory()  # as the launcher does
     print(json.dumps(table(_CHILD.value)))
     return

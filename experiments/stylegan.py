@@ -84,6 +84,7 @@ class Config:
   judge_width: int = 16
   vgg: str = ""  # torchvision's VGG-16 and LPIPS's heads, for the paper's path lengths
   lpips: str = ""
+  inception: str = ""  # FID's network (pt_inception-2015-12-05), for the paper's FID
 
   # Measures.
   images: int = 50_000
@@ -338,7 +339,7 @@ def restore_variables(config: Config, run, name: str, seed: int) -> dict:
 
 
 def judge_of(config: Config, run) -> features.Judge:
-  """Returns the judge: trained, or else with random weights; LPIPS where given.
+  """Returns the judge: trained or with random weights; LPIPS, Inception where given.
 
   Raises:
     UserError: a file of weights is missing or of another network.
@@ -355,7 +356,8 @@ def judge_of(config: Config, run) -> features.Judge:
   distance = None
   if config.vgg:
     distance = features.load_lpips(config.vgg, config.lpips)
-  return features.Judge(network, params, distance)
+  pooled = features.load_inception(config.inception) if config.inception else None
+  return features.Judge(network, params, distance, pooled)
 
 
 def evaluate(config: Config, run) -> None:
@@ -377,6 +379,7 @@ def evaluate(config: Config, run) -> None:
   known = evaluator_of(structure(config.configurations[0])).statistics(
     dataset.read_batches(images, config.images, config.at_once, mirror=config.mirror)
   )
+  measured = claims.measure_name(bool(config.inception), config.images)
   rows, local = [], []
   for name in config.configurations:
     evaluator = evaluator_of(structure(name))
@@ -384,11 +387,11 @@ def evaluate(config: Config, run) -> None:
       variables = restore_variables(config, run, name, seed)
       row = measure(config, evaluator, variables, known, jax.random.key(1000 + seed))
       rows.append({"configuration": name, "seed": seed} | row)
-      run.log(f"{name}-{seed}: {claims.DISTANCE} {row['frechet'][0]:.3f}")
+      run.log(f"{name}-{seed}: {measured} {row['frechet'][0]:.3f}")
       if name == config.configurations[-1] and structure(name).noise:
         local.append(evaluator.locality(variables, jax.random.key(seed)))
-  claims.tables(run, rows)
-  make_claims(config, run, rows, local)
+  claims.tables(run, rows, measured)
+  make_claims(config, run, rows, local, measured)
   painters = {
     name: painter_of(config, run, name, config.seeds[0])
     for name in config.configurations
@@ -427,15 +430,15 @@ def measure(config, evaluator, variables, known, key) -> dict:
   return row
 
 
-def make_claims(config: Config, run, rows, local) -> None:
+def make_claims(config: Config, run, rows, local, measured: str) -> None:
   names, seeds = set(config.configurations), config.seeds
   last = config.configurations[-1]
   if {"B", "F"} <= names:
-    claims.claim_quality(run, rows, seeds)
+    claims.claim_quality(run, rows, seeds, measured)
   if structure(last).mapping_layers:
     claims.claim_paths(run, rows, last, seeds)
   if {"E", "F"} <= names:
-    claims.claim_mixing(run, rows, seeds)
+    claims.claim_mixing(run, rows, seeds, measured)
   if local:
     means = {key: float(np.mean([one[key] for one in local])) for key in local[0]}
     claims.claim_noise(run, means, seeds)

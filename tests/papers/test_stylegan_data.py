@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 from etils import epath
+from safetensors.numpy import save_file
 
 from jaxvision.data import images as image_files
 from jaxvision.errors import UserError
@@ -218,9 +219,9 @@ class ClaimsTest(absltest.TestCase):
     with Run("stylegan", "smoke", {}, workdir) as run:
       rows, seeds = self.rows(), (0, 1)
       claims.tables(run, rows)
-      claims.claim_quality(run, rows, seeds)
+      claims.claim_quality(run, rows, seeds, claims.DISTANCE)
       claims.claim_paths(run, rows, "F", seeds)
-      claims.claim_mixing(run, rows, seeds)
+      claims.claim_mixing(run, rows, seeds, claims.DISTANCE)
       claims.claim_separability(run, rows, "F", seeds)
       for fine, held in ((1.0, True), (0.3, False)):
         found = {"noise coarse": 0.1, "noise fine": fine, "style coarse": 0.6}
@@ -240,6 +241,22 @@ class ClaimsTest(absltest.TestCase):
     self.assertEqual(tables[claims.DISTANCE][0]["2 latents"], "")
     self.assertEqual(tables[claims.DISTANCE][2]["2 latents"], 10.8)
     self.assertEqual(tables["path length and separability"][0]["w end"], "")
+
+  def test_only_inception_and_fifty_thousand_images_make_an_fid(self):
+    self.assertEqual(claims.measure_name(False, 50_000), claims.DISTANCE)
+    self.assertEqual(claims.measure_name(True, 50_000), "FID")
+    self.assertEqual(claims.measure_name(True, 2048), "FID of 2,048 images")
+    with Run("stylegan", "smoke", {}, folder(self)) as run:
+      claims.tables(run, self.rows(), "FID")
+      results = json.loads((run.workdir / "results.json").read_text())
+    self.assertEqual(results["tables"][0]["name"], "FID")
+    self.assertNotIn("no FIDs", str(results["tables"][0]))
+
+  def test_weights_of_another_network_are_no_inception(self):
+    file = pathlib.Path(folder(self)) / "vgg.safetensors"
+    save_file({"features.0.weight": np.zeros((2, 3), np.float32)}, file)
+    with self.assertRaisesRegex(UserError, "Inception checkpoint: lacks"):
+      features.load_inception(file)
 
   def test_the_judge(self):
     with Run("stylegan", "smoke", {}, folder(self)) as run:

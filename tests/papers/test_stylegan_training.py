@@ -288,13 +288,16 @@ class SpeedTest(absltest.TestCase):
     rows = speed.rows(lambda call: 2.0)
     self.assertLen(rows, 4)
     self.assertEqual(rows[1]["times_bare_convolutions"], 1.0)
-    self.assertAlmostEqual(rows[3]["times_bare_convolutions"], 1 / 15)
+    self.assertAlmostEqual(rows[3]["times_bare_convolutions"], 1 / 6)
+    self.assertAlmostEqual(rows[3]["times_bare_forwards"], 1 / 15)
     layers = speed.discriminator_layers((8, 4))
     call, flops = speed.bare_convolutions(layers, 3)
     expected = 64 * 3 * 4 + 16 * 9 * 9 * 8 + 64 * 9 * 4 * 4 + 16 * 16 * 4 * 8
     self.assertEqual(flops, 2 * 3 * expected)
     shapes = [y.shape for y in jax.eval_shape(call)]
     self.assertEqual(shapes[0], (3, 8, 8, 4))
+    _, gradients = jax.eval_shape(speed.bare_convolutions(layers, 3, (1,))[0])[0]
+    self.assertEqual(gradients[0].shape, (1, 1, 3, 4))
 
 
 class ManyLatentsTest(absltest.TestCase):

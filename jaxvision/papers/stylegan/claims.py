@@ -23,6 +23,7 @@ PAPER_LENGTHS = {
   "F": "234.0 / 195.9 (W)",
 }
 DISTANCE = "Fréchet distance of factor features"
+FID_IMAGES = 50_000
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -32,7 +33,19 @@ def of(rows: Rows, configuration: str, name: str) -> np.ndarray:
   return np.array([r[name] for r in rows if r["configuration"] == configuration])
 
 
-def tables(run, rows: Rows) -> None:
+def measure_name(has_inception: bool, images: int) -> str:
+  """Returns what the distance between sets of images is called.
+
+  Args:
+    has_inception: whether the features are those of FID's network.
+    images: of each set.
+  """
+  if not has_inception:
+    return DISTANCE
+  return "FID" if images == FID_IMAGES else f"FID of {images:,} images"
+
+
+def tables(run, rows: Rows, measure: str = DISTANCE) -> None:
   """Records the means over seeds, as the paper's Tables 1 to 4.
 
   Args:
@@ -40,6 +53,7 @@ def tables(run, rows: Rows) -> None:
     rows: of each training {"configuration", "seed", "frechet": of 1, 2, ... latents,
       "z full", "z end", "w full", "w end", "z bits", "w bits"}; those of networks
       without a mapping lack the values of w.
+    measure: name of the distance.
   """
   names = list(dict.fromkeys(row["configuration"] for row in rows))
   quality, paths = [], []
@@ -64,18 +78,18 @@ def tables(run, rows: Rows) -> None:
       )
     row["paper's full / end"] = PAPER_LENGTHS.get(name, "")
     paths.append(row)
-  run.table(
-    DISTANCE,
-    quality,
-    "Configurations of Table 1; images of several latents as in Table 2. The features "
-    "are those of a network that was trained here to tell the factors of drawn faces, "
-    "so the numbers are no FIDs.",
-  )
+  about = "Configurations of Table 1; images of several latents as in Table 2."
+  if measure == DISTANCE:
+    about += (
+      " The features are those of a network that was trained here to tell the factors "
+      "of drawn faces, so the numbers are no FIDs."
+    )
+  run.table(measure, quality, about)
   run.table(
     "path length and separability",
     paths,
-    "Tables 3 and 4. Distances are those of the same network's maps, so that only "
-    "ratios compare with the paper's.",
+    "Tables 3 and 4. Without LPIPS's weights distances are those of the maps of the "
+    "network that judges, so that only ratios compare with the paper's.",
   )
 
 
@@ -95,7 +109,7 @@ def report_judge(run, found: np.ndarray, factors: np.ndarray) -> None:
   run.table("the judge", rows, "Whether factors of unseen faces are above 1/2.")
 
 
-def claim_quality(run, rows: Rows, seeds: Sequence[int]) -> None:
+def claim_quality(run, rows: Rows, seeds: Sequence[int], measure: str) -> None:
   """S1: the style-based generator makes better images than the traditional one."""
   ours, baseline = (of(rows, name, "frechet")[:, 0].mean() for name in "FB")
   run.claim(
@@ -106,7 +120,7 @@ def claim_quality(run, rows: Rows, seeds: Sequence[int]) -> None:
     margin=0.05 * float(baseline),
     seeds=seeds,
     paper="FID 4.40 (F), 5.25 (B) on FFHQ",
-    note=f"{DISTANCE}; margin 5 %",
+    note=f"{measure}; margin 5 %",
   )
 
 
@@ -125,7 +139,7 @@ def claim_paths(run, rows: Rows, name: str, seeds: Sequence[int]) -> None:
   )
 
 
-def claim_mixing(run, rows: Rows, seeds: Sequence[int]) -> None:
+def claim_mixing(run, rows: Rows, seeds: Sequence[int], measure: str) -> None:
   """S3: trained with mixed styles, a network bears mixed styles better."""
   rise = {}
   for name in "EF":
@@ -139,7 +153,7 @@ def claim_mixing(run, rows: Rows, seeds: Sequence[int]) -> None:
     margin=0.3 * abs(rise["E"]),
     seeds=seeds,
     paper="FID rises 16 % (F), 86 % (E)",
-    note=f"relative rise of the mean {DISTANCE} from 1 to 2 latents; margin 30 %",
+    note=f"relative rise of the mean {measure} from 1 to 2 latents; margin 30 %",
   )
 
 

@@ -3,7 +3,8 @@
 Its last hidden layer takes the place of Inception's pool in the Fréchet distance, its
 maps that of VGG in path lengths, and its outputs that of the authors' attribute
 classifiers. Where there are no factors to learn it is used untrained: convolutions with
-random weights.
+random weights. Published weights of Inception and VGG put the paper's own networks in
+the first two places.
 """
 
 import os
@@ -18,6 +19,7 @@ import optax
 
 from jaxvision import published
 from jaxvision.errors import UserError
+from jaxvision.nn import inception
 from jaxvision.nn.equalized import EqualizedConv, EqualizedDense
 from jaxvision.nn.lpips import lpips
 from jaxvision.nn.vgg import VGG, VGG16
@@ -115,8 +117,9 @@ class Judge:
     network: FactorNetwork,
     params: Any,
     distance: Callable[[chex.Array, chex.Array], chex.Array] | None = None,
+    features: Callable[[chex.Array], chex.Array] | None = None,
   ):
-    """Takes a factor network; `distance` is LPIPS where VGG's weights are at hand."""
+    """Takes a factor network; LPIPS and Inception's features where they are at hand."""
     variables = {"params": params}
 
     def apart(a, b):
@@ -125,8 +128,25 @@ class Judge:
       return perceptual_distance(*zip(*maps, strict=True))
 
     self.factors = jax.jit(lambda images: network.apply(variables, images)[0])
-    self.features = jax.jit(lambda images: network.apply(variables, images)[1])
+    self.features = features or jax.jit(lambda x: network.apply(variables, x)[1])
     self.distance = distance or apart
+
+
+def load_inception(path: os.PathLike) -> Callable:
+  """Returns the features that FID is defined by, of images [N, H, W, 3] in [0, 255].
+
+  Args:
+    path: FID's Inception-v3 in PyTorch's form (pt_inception-2015-12-05).
+
+  Raises:
+    UserError: the file is missing, damaged, or of another network.
+  """
+  network = inception.InceptionV3(inception.FID_OUTPUTS, "fid")
+  image = jnp.zeros((1, inception.SIDE, inception.SIDE, 3))
+  shapes = jax.eval_shape(network.init, jax.random.key(0), image)
+  variables = torchvision.inception(published.load(path), shapes)
+  features = jax.jit(inception.inception_features)
+  return lambda images: features(variables, images / 255)
 
 
 def load_lpips(vgg: os.PathLike, heads: os.PathLike) -> Callable:

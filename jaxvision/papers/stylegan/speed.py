@@ -15,11 +15,13 @@ RESOLUTION, BATCH = 256, 4
 # take minutes on a CPU.
 STEP_RESOLUTION = 64
 STEP_SIZES = {"base": 2048, "largest": 128}
-# Passes of each network in a step, in units of its forward pass. Generator: one for
-# the discriminator's step, one and its gradient for its own. Discriminator: fakes and
-# their gradient, 3; reals, their gradient by images, and the gradient of both by
-# parameters, 6; the generator's step, 2.
-_GENERATOR_PASSES, _DISCRIMINATOR_PASSES = 4, 11
+# Passes of each network in a step by what is differentiated: () nothing, (0,) by the
+# input, (0, 1) by the kernel too. Generator: one for the discriminator's step, one and
+# its gradient for its own. Discriminator: fakes and their gradient; reals, their
+# gradient by images, and the gradient of both by parameters, which is as much again;
+# images' gradient for the generator's step.
+_GENERATOR_PASSES = {(): 1, (0, 1): 1}
+_DISCRIMINATOR_PASSES = {(0, 1): 3, (0,): 1}
 
 
 def rows(seconds: Callable[[Callable], float]) -> list[dict]:
@@ -66,13 +68,17 @@ def _step_rows(seconds):
   step = jax.jit(stage.step)
 
   channels = widths(side, **STEP_SIZES)
-  total, floor = 0, 0.0
+  total, forwards, floor = 0, 0.0, 0.0
   for layers, passes in (
     (generator_layers(channels), _GENERATOR_PASSES),
     (discriminator_layers(channels), _DISCRIMINATOR_PASSES),
   ):
     bare, flops = bare_convolutions(layers, BATCH)
-    total, floor = total + passes * flops, floor + passes * seconds(bare)
+    # A gradient has as many operations as the convolution itself.
+    products = sum(times * (1 + len(by)) for by, times in passes.items())
+    total, forwards = total + products * flops, forwards + products * seconds(bare)
+    for by, times in passes.items():
+      floor += times * seconds(bare_convolutions(layers, BATCH, by)[0])
   ours = seconds(lambda: step(state, batch))
   name = f"stylegan/{BATCH} x {side} x {side}, {channels[0]} channels"
   return [
@@ -82,6 +88,7 @@ def _step_rows(seconds):
       "milliseconds": 1e3 * ours,
       "gflops_per_second": total / ours / 1e9,
       "times_bare_convolutions": ours / floor,
+      "times_bare_forwards": ours / forwards,
     },
   ]
 
@@ -118,22 +125,33 @@ def discriminator_layers(channels: Sequence[int]) -> list[Layer]:
   return layers
 
 
-def bare_convolutions(layers: Sequence[Layer], batch: int) -> tuple[Callable, int]:
-  """Returns a call of XLA's convolutions of these layers, and its FLOPs."""
+def bare_convolutions(
+  layers: Sequence[Layer], batch: int, by: tuple[int, ...] = ()
+) -> tuple[Callable, int]:
+  """Returns a call of XLA's convolutions of these layers, and the FLOPs of one pass.
+
+  Args:
+    layers: the convolutions.
+    batch: images.
+    by: which of XLA's gradients are taken besides: 0 by the input, 1 by the kernel.
+  """
   flops = sum(2 * batch * s**2 * k**2 * i * o for s, k, i, o in layers)
   inputs = [
     (jnp.ones((batch, side, side, i)), jnp.ones((k, k, i, o)))
     for side, k, i, o in layers
   ]
 
+  def convolve(x, kernel):
+    return lax.conv_general_dilated(
+      x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
   @jax.jit
   def run(inputs):
-    return [
-      lax.conv_general_dilated(
-        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-      )
-      for x, kernel in inputs
-    ]
+    if not by:
+      return [convolve(*pair) for pair in inputs]
+    energy = jax.value_and_grad(lambda *pair: jnp.sum(jnp.square(convolve(*pair))), by)
+    return [energy(*pair) for pair in inputs]
 
   return lambda: run(inputs), flops
 
