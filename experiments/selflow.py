@@ -9,7 +9,7 @@ found without the noise teaches a second one to see behind it ("occ").
 
 The demo makes its clips: blobs of photographs before photographs. Its learning rate,
 sizes and steps were chosen for time, looking at the clips that its claims are measured
-on; it trains a network of an eighth of the channels for a few hundred steps.
+on; it trains two levels and few layers of the network for a few hundred steps.
 The paper preset reads Sintel or KITTI from --data_dir;
 `jaxvision.papers.selflow.dataset` says how it must lie there.
 """
@@ -49,17 +49,20 @@ class Config:
   """Every number of the paper's section on training."""
 
   # Data.
-  source: Literal["clips", "Sintel", "KITTI"] = "Sintel"
+  source: Literal["clips", "Sintel", "KITTI2015", "KITTI2012"] = "Sintel"
   height: int = 320
   width: int = 896
   train_clips: int = 100  # procedural ones
   test_clips: int = 100  # at most
   speed: float = 8.0  # of procedural blobs, pixels a frame
+  blobs: tuple[int, int] = (2, 4)
+  radii: tuple[float, float] = (0.15, 0.3)  # of blobs, in heights
   gain: float = 0.1  # how far gain and gamma of procedural frames are from 1
   augment: bool = True
 
   # The network.
   channels: float = 1.0  # times the paper's
+  pyramid: float = 1.0  # times the paper's channels of features
   coarsest: int = 6
   finest: int = 2
   radius: int = 4
@@ -70,12 +73,16 @@ class Config:
 
   # Training.
   warm_loss: losses.Photometric = "brightness"  # while occlusion is not masked yet
+  census_radius: int = losses.CENSUS_RADIUS
+  masked: float = 1.0  # share of an occluded pixel that the loss leaves out
   noise: hallucination.Noise = "superpixels"
   noised: tuple[int, ...] = (3,)
   window: tuple[int, int] = (256, 640)
   batch: int = 4
   rate: float = 1e-4
   halve_every: int = 50_000
+  rise: int = 1  # steps of the rate's rise
+  ahead: int = 0  # steps by which the rate's schedule is ahead after the warm-up
   largest_norm: float | None = None  # of the gradient
   warm_steps: int = 200_000
   noc_steps: int = 500_000
@@ -103,28 +110,35 @@ class Config:
 _DEMO = Config(
   source="clips",
   height=32,
-  width=64,
-  train_clips=60,
+  width=48,
+  train_clips=200,
   test_clips=40,
   speed=4.0,
+  blobs=(1, 3),
+  radii=(0.2, 0.4),
   gain=0.2,
-  channels=0.125,
-  coarsest=3,
+  channels=0.5,
+  pyramid=1.0,
+  coarsest=2,
   finest=1,
   radius=2,
   estimator_layers=3,
-  context_layers=3,
+  context_layers=1,
   border="zero",
   normalized=True,
   warm_loss="census",
-  window=(24, 48),
-  batch=2,
-  rate=2e-3,
-  largest_norm=1.0,  # without it a seed ended where every pixel counts as occluded
-  halve_every=10_000,
-  warm_steps=200,
-  noc_steps=100,
-  occ_steps=100,
+  census_radius=1,  # of frames a tenth of the paper's
+  masked=0.9,
+  window=(24, 36),
+  batch=1,
+  rate=3e-3,
+  halve_every=150,
+  rise=20,  # without it a seed's flow left the images at once
+  ahead=300,
+  largest_norm=1.0,
+  warm_steps=450,
+  noc_steps=200,
+  occ_steps=250,
   tune_steps=40,
   comparisons=("unmasked", "continued", "two-frame", "brightness", "fine-tuned"),
   seeds=(0, 1, 2),
@@ -138,6 +152,7 @@ PRESETS = {
     train_clips=2,
     test_clips=2,
     channels=0.05,
+    pyramid=0.1,
     coarsest=1,
     estimator_layers=1,
     context_layers=1,
@@ -193,16 +208,14 @@ def trainings(config: Config) -> list[Training]:
     "supervised": [
       Training("supervised", None, Program(supervised=True), config.tune_steps)
     ],
+    # These two are compared with the warm-up.
+    "two-frame": [
+      Training("two-frame", None, warm._replace(two_frame=True), first, masked=False)
+    ],
+    "brightness": [
+      Training("brightness", None, Program(loss="brightness"), first, masked=False)
+    ],
   }
-  # Two frames go the way of "noc", brightness that of "unmasked".
-  for name, begin, program, masked in (
-    ("two-frame", warm._replace(two_frame=True), Program(two_frame=True), True),
-    ("brightness", Program(loss="brightness"), Program(loss="brightness"), False),
-  ):
-    others[name] = [
-      Training(f"{name} warm-up", None, begin, first, masked=False),
-      Training(name, f"{name} warm-up", program, second, masked=masked),
-    ]
   for name in config.comparisons:
     chosen += others[name]
   return chosen
@@ -214,6 +227,7 @@ def model(config: Config, program: Program) -> network.SelFlow:
   return network.scaled(
     config.channels,
     config.coarsest,
+    pyramid=config.pyramid,
     estimator_layers=config.estimator_layers,
     context_layers=config.context_layers,
     finest=config.finest,
@@ -230,14 +244,19 @@ def objective(config: Config, program: Program) -> training.Objective | None:
   if program.supervised:
     return None
   window = config.window if program.noise is not None else None
-  return training.Objective(program.loss, program.noise, window, config.noised)
+  return training.Objective(
+    program.loss, program.noise, window, config.noised, config.census_radius
+  )
 
 
 @functools.cache
 def optimizer(config: Config):
   """Returns the optimiser of every training."""
   return training.optimizer(
-    config.rate, halve_every=config.halve_every, largest_norm=config.largest_norm
+    config.rate,
+    halve_every=config.halve_every,
+    largest_norm=config.largest_norm,
+    rise=config.rise,
   )
 
 
@@ -278,7 +297,8 @@ def initial_state(config: Config, one: Training, seed: int, params) -> State:
     params,
     optimizer(config),
     objective(config, one.program),
-    masked=one.masked,
+    masked=config.masked if one.masked else 0.0,
+    ahead=0 if one.parent is None else config.ahead,
   )
 
 
@@ -306,9 +326,8 @@ def training_source(config: Config, data_dir, supervised: bool) -> pipeline.Sour
 def made_clips(config: Config, split: str):
   """Returns the procedural clips of "train" or "test", in memory."""
   seed, count = (0, config.train_clips) if split == "train" else (1, config.test_clips)
-  return data.clips(
-    seed, count, config.height, config.width, speed=config.speed, gain=config.gain
-  )
+  names = ("height", "width", "speed", "gain", "blobs", "radii")
+  return data.clips(seed, count, **{name: getattr(config, name) for name in names})
 
 
 def real_source(config: Config, data_dir, labelled: bool):
@@ -318,13 +337,10 @@ def real_source(config: Config, data_dir, labelled: bool):
   if data_dir is None:
     raise UserError(f"{config.source} is read from --data_dir=DIR")
   size = config.height, config.width
-  if config.source == "Sintel":
-    if labelled:
-      return dataset.sintel_labelled(data_dir, smallest=size)
-    return dataset.sintel_clips(data_dir, size)
   if labelled:
-    return dataset.kitti_labelled(data_dir, smallest=size)
-  return dataset.kitti_clips(data_dir, size)
+    split = dataset.BUILDERS[config.source][2][0]
+    return dataset.labelled(config.source, data_dir, split, size)
+  return dataset.clips(config.source, data_dir, size)
 
 
 def train(config: Config, run) -> None:
@@ -363,22 +379,19 @@ def evaluate(config: Config, run) -> None:
     return
   from jaxvision.papers.selflow import dataset
 
-  splits = (
-    {"KITTI": dataset.kitti_labelled(run.data_dir)}
-    if (config.source == "KITTI")
-    else {
-      f"Sintel {name}": dataset.sintel_labelled(run.data_dir, name)
-      for name in ("clean", "final")
-    }
-  )
-  for split, examples in splits.items():
+  for split in dataset.BUILDERS[config.source][2]:
+    examples = dataset.labelled(config.source, run.data_dir, split)
     table = []
     for one in trainings(config):
       params = [restore_params(config, run, one, seed) for seed in config.seeds]
       net = model(config, one.program)
       rows = [evaluation.measure_examples(net, p, examples) for p in params]
       table.append({"training": one.name, **evaluation.mean_errors(rows)})
-    run.table(split, table, "End point errors in pixels, shares of outliers.")
+    run.table(
+      f"{config.source} {split}",
+      table,
+      "End point errors in pixels, shares of outliers.",
+    )
 
 
 def evaluate_clips(config: Config, run) -> None:
@@ -426,23 +439,9 @@ def evaluate_clips(config: Config, run) -> None:
   for name in ("noc", "occ"):
     run.result(f"{name}: EPE", rows[name]["EPE all"], unit="px")
 
-  picked = np.argsort(hidden.mean(axis=(1, 2)))[:: -max(len(hidden) // 4, 1)][:4]
   run.figure(
     "flow",
-    figures.flow_figure(
-      [
-        {
-          "frame t": clips["frames"][i, data.MIDDLE],
-          "frame t + 1": clips["frames"][i, data.MIDDLE + 1],
-          "true flow": truth[i],
-          "noc": shown["noc"][0][i],
-          "occ": shown["occ"][0][i],
-          "occluded": hidden[i].astype(float),
-          "occluded, by occ": shown["occ"][1][i],
-        }
-        for i in picked
-      ]
-    ),
+    figures.clip_figure(clips, shown["noc"], shown["occ"]),
     "Flow of test clips from many occluded pixels to few; the hue is the direction.",
   )
   noised = clips["frames"][:3, data.MIDDLE + 1], clips["superpixels"][:3]

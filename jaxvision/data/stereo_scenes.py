@@ -32,6 +32,7 @@ def random_pairs(
   objects: Sequence[int] = (3, 6),
   half_axes: Sequence[float] = (15.0, 45.0),
   textureless: Sequence[float] = (0.25, 0.4),
+  slant: float = 0.12,
 ) -> dict[str, np.ndarray]:
   """Returns pairs and all that is known of them.
 
@@ -44,6 +45,8 @@ def random_pairs(
     objects: fewest and most of them.
     half_axes: smallest and largest, pixels.
     textureless: range of a scene's share of surfaces that have almost no texture.
+    slant: largest change of disparity from the middle of an object along its longer
+      half-axis, as a share of max_disp.
 
   Returns:
     left and right [N, H, W, 3] float32 in [0, 1]; of the left view disparity
@@ -60,13 +63,14 @@ def random_pairs(
       objects,
       half_axes,
       textureless,
+      slant,
     )
     for number in range(count)
   ]
   return {name: np.stack([scene[name] for scene in scenes]) for name in scenes[0]}
 
 
-def _scene(rng, shape, max_disp, objects, half_axes, textureless):
+def _scene(rng, shape, max_disp, objects, half_axes, textureless, slant):
   height, width = shape
   surfaces = 1 + int(rng.integers(objects[0], objects[1] + 1))
   center = rng.uniform((0, 0), (width, height), (surfaces, 2))
@@ -78,7 +82,7 @@ def _scene(rng, shape, max_disp, objects, half_axes, textureless):
   middle = rng.uniform(0.35, 0.85, surfaces) * max_disp
   middle[0] = rng.uniform(0.12, 0.25) * max_disp
   center[0] = width / 2, height / 2
-  slope = rng.uniform(-1, 1, (surfaces, 2)) * 0.12 * max_disp / axes.max(1)[:, None]
+  slope = rng.uniform(-1, 1, (surfaces, 2)) * slant * max_disp / axes.max(1)[:, None]
   slope[0] = rng.uniform(-1, 1, 2) * 0.1 * max_disp / np.array([width, height])
   plane = np.column_stack([middle - (slope * center).sum(1), slope])
   share = rng.uniform(*textureless)

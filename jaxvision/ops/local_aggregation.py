@@ -47,22 +47,23 @@ def _aggregate(volume, taps):
   """The taps [3 K K, N, H, W] have the window before the image.
 
   Images are laid out as single rows in which a shift by any place of the window is a
-  shift by some number: whatever else is taken from them is not vectorised on a CPU.
+  shift by some number. Every term slices for itself: on a CPU, what a kernel takes
+  several parts of is called as a function for every number.
   """
   depth, radius = volume.shape[1], _radius(len(taps))
   padded, length = _surrounded(volume, radius, along=1), _length(volume, radius)
+  starts, rows = _by_row(_flat(taps, radius), volume.shape[3])
 
   def add(total, place):
     start, row = place
-    slab, row = lax.optimization_barrier((_part(padded, start, length, radius), row))
-    for (e, c), tap in zip(_offsets(row), row, strict=True):
-      total = total + tap[:, None] * slab[:, e : e + depth, c : c + length]
+    for number, (e, c) in enumerate(_offsets(rows[0])):
+      tap = _tap(rows, row, number, 0, length)
+      total = total + tap * _cut(padded, e, depth, start + c, length)
     return total, None
 
   # A scan, as a sum of all terms would take XLA minutes to compile.
-  starts, rows = _by_row(_flat(taps, radius), volume.shape[3])
-  start = jnp.zeros((*volume.shape[:2], length), volume.dtype)
-  total, _ = lax.scan(add, start, (starts, rows))
+  zeros = jnp.zeros((*volume.shape[:2], length), volume.dtype)
+  total, _ = lax.scan(add, zeros, (starts, jnp.arange(len(rows))))
   return _image(total, volume.shape) + _at_the_border(volume, taps)
 
 
@@ -81,16 +82,14 @@ def _backward(residuals, cotangent):
   def spread(total, place):
     """The adjoint of a shift is the opposite shift, also of the tap."""
     start, row = place
-    opposite = starts[-1] - start
-    parts = (_part(array, opposite, length, radius) for array in (padded, row))
-    slab, row = lax.optimization_barrier(tuple(parts))
-    for (e, c), tap in zip(_offsets(row), row, strict=True):
-      columns = slice(2 * radius - c, 2 * radius - c + length)
-      total = total + tap[:, None, columns] * slab[:, 2 - e : 2 - e + depth, columns]
+    for number, (e, c) in enumerate(_offsets(rows[0])):
+      opposite = starts[-1] - start + 2 * radius - c
+      tap = _tap(padded_rows, row, number, opposite, length)
+      total = total + tap * _cut(padded, 2 - e, depth, opposite, length)
     return total, None
 
   zeros = jnp.zeros((*volume.shape[:2], length), volume.dtype)
-  by_volume, _ = lax.scan(spread, zeros, (starts, padded_rows))
+  by_volume, _ = lax.scan(spread, zeros, (starts, jnp.arange(len(rows))))
   by_volume = _image(by_volume, volume.shape) + _at_the_border(cotangent, taps)
 
   flat_cotangent = jnp.moveaxis(_flat(cotangent, radius), 1, 0)
@@ -152,6 +151,18 @@ def _image(rows, shape):
 
 def _length(volume, radius):
   return volume.shape[2] * (volume.shape[3] + 2 * radius)
+
+
+def _cut(padded, first, depth, start, length):
+  """Returns [N, depth, length] of [N, D + 2, L]."""
+  sizes = (padded.shape[0], depth, length)
+  return lax.dynamic_slice(padded, (0, first, start), sizes)
+
+
+def _tap(rows, row, number, start, length):
+  """Returns a tap of a row of the window, [N, 1, length] of [K, 3 K, N, L]."""
+  sizes = (1, 1, rows.shape[2], length)
+  return lax.dynamic_slice(rows, (row, number, 0, start), sizes)[0, 0][:, None]
 
 
 def _part(padded, start, length, radius):

@@ -49,6 +49,12 @@ class StereoScenesTest(absltest.TestCase):
     other = stereo_scenes.random_pairs(4, 1, 48, 96, 24)
     self.assertGreater(np.abs(other["left"][0] - again["left"][0]).mean(), 0.01)
 
+  def test_objects_without_slant_face_the_camera(self):
+    for slant in (0.0, 0.12):
+      pairs = stereo_scenes.random_pairs(3, 1, 48, 96, 24, slant=slant)
+      near = pairs["disparity"][pairs["disparity"] > 0.35 * 24]  # no background
+      self.assertEqual(len(np.unique(near)) <= 6, slant == 0)
+
   def test_no_scenes_are_refused(self):
     with self.assertRaises(AssertionError):
       stereo_scenes.random_pairs(0, 0, 48, 96, 24)

@@ -87,8 +87,8 @@ class ExperimentTest(parameterized.TestCase):
     for ours, baseline in (
       ("occ", "continued"),
       ("noc", "unmasked"),
-      ("noc", "two-frame"),
-      ("unmasked", "brightness"),
+      ("warm-up", "two-frame"),
+      ("warm-up", "brightness"),
     ):
       self.assertEqual(steps(ours), steps(baseline))
 

@@ -154,7 +154,7 @@ class SemiGlobalAggregationTest(chex.TestCase):
     shape = (1, 48, 64, 128, 8)
     options = aggregation._Options(aggregation.DIRECTIONS, "max", False)
     cost = jax.ShapeDtypeStruct(shape, jnp.float32)
-    weights = jax.ShapeDtypeStruct((4, 1, 5, *shape[2:]), jnp.float32)
+    weights = jax.ShapeDtypeStruct((1, 64, 128, 4, 5, 8), jnp.float32)
     winner = jax.ShapeDtypeStruct(shape, jnp.int8)
     backward = functools.partial(aggregation._aggregate_backward, options)
     compiled = jax.jit(backward).lower((cost, weights, winner), cost).compile()

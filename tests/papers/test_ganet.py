@@ -3,6 +3,7 @@
 import functools
 import pathlib
 import tempfile
+import warnings
 
 import chex
 import jax
@@ -25,6 +26,7 @@ from jaxvision.papers.ganet import (
   training_free,
 )
 from jaxvision.papers.ganet.cost_aggregation import SGABlock, directional_weights
+from jaxvision.papers.ganet.features import Features
 from jaxvision.papers.ganet.heads import upsample
 
 
@@ -79,6 +81,17 @@ class NetworkTest(parameterized.TestCase):
     _, variables = shapes(variant="11", sga=False, lga=False)
     self.assertNotIn("weight_sg1", variables["params"].get("guidance", {}))
     self.assertNotIn("weight_lg1_0", variables["params"].get("guidance", {}))
+
+  def test_features_without_hourglasses_are_local(self):
+    features = Features(4, hourglasses=0)
+    image = np.zeros((1, 48, 96, 3), np.float32)
+    other = image.copy()
+    other[:, :, 48:] = 1
+    variables = features.init(jax.random.key(0), image, train=False)
+    a, b = (features.apply(variables, x, train=False) for x in (image, other))
+    chex.assert_shape(a, (1, 16, 32, 4))
+    np.testing.assert_array_equal(a[:, :, :13], b[:, :, :13])
+    self.assertGreater(float(jnp.abs(a - b)[:, :, 16:].max()), 0)
 
   def test_sizes_that_do_not_divide_are_refused(self):
     net = model.GANet()
@@ -311,7 +324,9 @@ class EvaluationTest(absltest.TestCase):
     edge = np.zeros(truth.shape, bool)
     edge[..., 2] = True
     pairs = {"disparity": truth, "edge": edge, "occluded": np.zeros_like(edge)}
-    row = evaluation.measure(ours, pairs, 24)
+    with warnings.catch_warnings():
+      warnings.simplefilter("error")  # of means of what no image has
+      row = evaluation.measure(ours, pairs, 24)
     self.assertAlmostEqual(row["EPE"], 1.1, places=5)
     self.assertAlmostEqual(row["EPE edge"], 3.0, places=5)
     self.assertAlmostEqual(row["> 1 px"], 1 / 3, places=5)

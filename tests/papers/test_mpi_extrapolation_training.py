@@ -18,6 +18,7 @@ from jaxvision.papers.mpi_extrapolation import (
   data,
   model,
   prediction,
+  starting,
   training,
 )
 from jaxvision.papers.mpi_extrapolation.realestate import Clips, draw_frames
@@ -170,6 +171,36 @@ class TrainingTest(absltest.TestCase):
     np.testing.assert_allclose(kernel.std(), limit / np.sqrt(3), rtol=0.05)
     other = params["initial"]["conv_3"]["kernel"]
     self.assertNotAlmostEqual(float(kernel[0, 0, 0, 0, 0]), float(other[0, 0, 0, 0, 0]))
+
+
+class StartingTest(absltest.TestCase):
+  def test_planes_begin_with_the_reference_and_what_is_seen(self):
+    network = model.Extrapolator((6, 7), (1,), -0.5)
+    volume = jax.random.uniform(jax.random.key(1), (1, 5, 6, 4, 7), minval=-1)
+    volume = volume.at[..., 3:6].set(volume[:, :, :, :1, 3:6])
+    shape = jax.ShapeDtypeStruct(volume.shape, volume.dtype)
+
+    @jit_once
+    def predict(key):
+      params = training.initial_params(network, key, shape)
+      return network.apply({"params": starting.showing_reference(params)}, volume)
+
+    first, other = predict(jax.random.key(0)), predict(jax.random.key(2))
+    colors = np.tanh(1.5 * volume[..., 3:6])
+    np.testing.assert_allclose(first.initial[..., :3], colors, atol=1e-5)
+    self.assertGreater(np.abs(first.initial - other.initial)[..., 3].max(), 1e-3)
+    np.testing.assert_allclose(first.flow, 0.0, atol=1e-5)
+    seen = mpi.transmittance(first.initial[..., 3])
+    expected = (np.tanh(6 * seen - 1.5) + 1) / 2
+    np.testing.assert_allclose(first.refined[..., 3], expected, atol=1e-5)
+
+  def test_too_few_channels_are_refused(self):
+    network = model.Extrapolator((7, 4), ())
+    shape = jax.ShapeDtypeStruct((1, 4, 4, 2, 7), jnp.float32)
+    params = training.initial_params(network, jax.random.key(0), shape)
+    params["initial"]["up_0_conv_1"]["bias"] = jnp.zeros(5)
+    with self.assertRaisesRegex(ValueError, "5 channels of up_0_conv_1 cannot"):
+      starting.showing_reference(params)
 
 
 class ClipsTest(absltest.TestCase):

@@ -245,6 +245,23 @@ class TrainingTest(parameterized.TestCase):
       steps.append(float(update))
     np.testing.assert_allclose(steps, [-1, -1, -0.5, -0.5, -0.25], rtol=1e-4)
 
+  def test_rate_rises(self):
+    optimizer = training.optimizer(1.0, halve_every=3, rise=4)
+    state = optimizer.init(jnp.zeros(()))
+    steps = []
+    for _ in range(5):
+      update, state = optimizer.update(jnp.ones(()), state)
+      steps.append(float(update))
+    np.testing.assert_allclose(steps, [-0.25, -0.5, -0.75, -0.5, -0.5], rtol=1e-4)
+
+  def test_a_later_stage_begins_ahead_on_the_schedule(self):
+    optimizer = training.optimizer(1.0, halve_every=2, largest_norm=1.0)
+    params = jnp.zeros(3)
+    state = training.start(jax.random.key(0), params, optimizer, None, ahead=2)
+    gradient = jnp.full(3, 0.1)
+    update, _ = optimizer.update(gradient, state.opt_state, params)
+    np.testing.assert_allclose(update, -0.5, rtol=1e-4)  # Adam's first step, at half
+
   def test_teacher_and_mask_stay_and_resuming_changes_nothing(self):
     objective = training.Objective(noise="superpixels", window=(12, 16))
     optimizer = optax.adam(1e-3)

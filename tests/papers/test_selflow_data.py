@@ -52,6 +52,24 @@ class ClipsTest(absltest.TestCase):
     swapped = dict(CLIPS, occluded=~CLIPS["occluded"])
     self.assertLess(evaluation.true_occlusion_f1(swapped), 0.3)
 
+  def test_blobs_show_texture_and_are_as_many_as_asked(self):
+    rng = np.random.default_rng(0)
+    counts, slopes, elsewhere = set(), [], []
+    for _ in range(20):
+      layers = data.random_layers(
+        rng, HEIGHT, WIDTH, speed=4.0, blobs=(1, 3), radii=(0.2, 0.4)
+      )
+      counts.add(len(layers) - 1)
+      for layer in layers[1:]:
+        self.assertBetween(layer.radius / HEIGHT, 0.2, 0.4)
+        slope = np.hypot(*np.gradient(layer.texture.mean(axis=-1)))
+        left, top = (layer.origin - layer.radius).astype(int)
+        side = int(2 * layer.radius)
+        slopes.append(slope[top : top + side, left : left + side].mean())
+        elsewhere.append(slope.mean())
+    self.assertEqual(counts, {1, 2, 3})
+    self.assertGreater(np.mean(slopes), 1.2 * np.mean(elsewhere))
+
   def test_clips_depend_on_their_number_alone_and_gain_changes_brightness(self):
     again = data.clips(3, 2, HEIGHT, WIDTH, speed=6.0, gain=0.0)
     np.testing.assert_array_equal(again["frames"], CLIPS["frames"][:2])
@@ -63,7 +81,7 @@ class ClipsTest(absltest.TestCase):
 
 def write_frames(folder, names, size=(20, 30)):
   folder.mkdir(parents=True)
-  rng = np.random.default_rng(0)
+  rng = np.random.default_rng(list(folder.parts[-2].encode()))
   for name in names:
     images.write_png(folder / name, rng.integers(256, size=(*size, 3), dtype=np.uint8))
 
@@ -73,42 +91,62 @@ class ReadersTest(absltest.TestCase):
     super().setUp()
     self.root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
 
-  def test_sintel(self):
-    training = self.root / "sintel" / "training"
+  def manual(self, name):
+    return self.root / "downloads" / "manual" / name
+
+  def write_sintel(self):
+    training = self.manual("sintel") / "training"
     names = [f"frame_{number:04d}.png" for number in range(1, 7)]
-    write_frames(training / "clean" / "alley_1", names)
-    write_frames(self.root / "sintel" / "movie" / "0001", names[:5])
+    for render in ("clean", "final"):
+      write_frames(training / render / "alley_1", names)
+    write_frames(self.manual("sintel") / "movie" / "take-1", names[:5])
+    write_frames(self.manual("sintel") / "movie" / "short", names[:4])
     for kind in ("flow", "occlusions", "invalid"):
       (training / kind / "alley_1").mkdir(parents=True)
     flow = np.random.default_rng(1).normal(size=(20, 30, 2)).astype(np.float32)
     mask = np.zeros((20, 30), np.uint8)
     mask[3, 4] = 255
-    for name in names[1:5]:
+    for name in names[:5]:
       fields.write_flo(training / "flow" / "alley_1" / f"{name[:-4]}.flo", flow)
       images.write_png(training / "occlusions" / "alley_1" / name, mask)
-      images.write_png(training / "invalid" / "alley_1" / name, mask.T.reshape(20, 30))
-    clips = dataset.sintel_clips(self.root, (8, 8))
-    self.assertLen(clips, 3)  # one of the movie, two of clean
-    self.assertEqual(clips[2]["frames"].shape, (5, 20, 30, 3))
-    self.assertEqual(clips[2]["superpixels"].shape, (20, 30))
-    labelled = dataset.sintel_labelled(self.root)
+      images.write_png(training / "invalid" / "alley_1" / name, mask[::-1])
+    return training, flow
+
+  def test_sintel(self):
+    training, flow = self.write_sintel()
+    clips = dataset.clips("Sintel", self.root, (8, 8))
+    self.assertLen(clips, 5)  # two of clean, two of final, one of the movie
+    self.assertEqual(clips[4]["superpixels"].shape, (20, 30))
+    paths = sorted((training / "clean" / "alley_1").glob("*.png"))
+    np.testing.assert_array_equal(clips[1]["frames"], dataset.read_frames(paths[1:6]))
+    labelled = dataset.labelled("Sintel", self.root, "final")
     self.assertLen(labelled, 4)
-    example = labelled[0]
+    example = labelled[2]
+    paths = sorted((training / "final" / "alley_1").glob("*.png"))
+    np.testing.assert_array_equal(example["frames"], dataset.read_frames(paths[2:5]))
     np.testing.assert_array_equal(example["flow"], flow)
     np.testing.assert_array_equal(np.argwhere(example["occluded"]), [[3, 4]])
-    self.assertEqual(np.sum(~example["valid"]), 1)
-    with self.assertRaisesRegex(UserError, "smaller than 64 x 64"):
-      _ = dataset.sintel_clips(self.root, (64, 64))[0]
-    with self.assertRaisesRegex(UserError, "final: holds no three"):
-      dataset.sintel_labelled(self.root, "final")
+    np.testing.assert_array_equal(np.argwhere(~example["valid"]), [[16, 4]])
+    for refusing in (
+      dataset.clips("Sintel", self.root, (64, 64)),
+      dataset.labelled("Sintel", self.root, "clean", (64, 64)),
+    ):
+      with self.assertRaisesRegex(UserError, "smaller than 64 x 64"):
+        _ = refusing[0]
+
+  def test_a_damaged_flow_is_named(self):
+    training, _ = self.write_sintel()
+    (training / "flow" / "alley_1" / "frame_0003.flo").write_bytes(b"PIEH")
+    with self.assertRaisesRegex(UserError, "frame_0003.flo"):
+      dataset.labelled("Sintel", self.root, "clean")
 
   def test_kitti_leaves_out_what_is_evaluated(self):
-    training = self.root / "kitti" / "training"
-    names = [f"000000_{number:02d}.png" for number in range(21)]
-    write_frames(training / "image_2", names)
-    clips = dataset.kitti_clips(self.root, (8, 8))
-    used = {path.stem[-2:] for clip in clips._clips for path in clip}
-    self.assertEqual(used, {f"{n:02d}" for n in (*range(9), *range(13, 21))})
+    training = self.manual("kitti2015") / "training"
+    write_frames(training / "image_2", [f"000000_{n:02d}.png" for n in range(21)])
+    write_frames(
+      self.manual("kitti2015") / "testing" / "image_2",
+      [f"000007_{n:02d}.png" for n in range(6)],
+    )
     flow = np.full((20, 30, 2), 1.5, np.float32)
     valid = np.ones((20, 30), bool)
     valid[0] = False
@@ -117,17 +155,33 @@ class ReadersTest(absltest.TestCase):
     for kind, mask in (("flow_occ", valid), ("flow_noc", visible)):
       (training / kind).mkdir()
       fields.write_kitti_flow(training / kind / "000000_10.png", flow, mask)
-    (example,) = [dataset.kitti_labelled(self.root)[0]]
+    clips = dataset.clips("KITTI2015", self.root, (8, 8))
+    self.assertLen(clips, (9 - 4) + (8 - 4) + (6 - 4))
+    frames = dataset.read_frames(sorted((training / "image_2").glob("*.png")))
+    used = {
+      number
+      for index in range(len(clips))
+      for frame in clips[index]["frames"]
+      for number in np.flatnonzero(np.all(frames == frame, axis=(1, 2, 3)))
+    }
+    self.assertEqual(used, {*range(9), *range(13, 21)})
+    labelled = dataset.labelled("KITTI2015", self.root, "train")
+    self.assertLen(labelled, 1)
+    example = labelled[0]
+    np.testing.assert_array_equal(example["frames"], frames[9:12])
     np.testing.assert_array_equal(example["flow"][1:], flow[1:])
     np.testing.assert_array_equal(example["valid"], valid)
     np.testing.assert_array_equal(example["occluded"], valid & ~visible)
 
   def test_missing_data_are_told(self):
-    with self.assertRaisesRegex(UserError, "sintel: no such directory; get"):
-      dataset.sintel_clips(self.root, (8, 8))
-    write_frames(self.root / "kitti" / "training" / "image_2", ["000000_10.png"])
-    with self.assertRaisesRegex(UserError, "no five consecutive"):
-      dataset.kitti_clips(self.root, (8, 8))
+    with self.assertRaisesRegex(UserError, "training/clean.*http://sintel"):
+      dataset.clips("Sintel", self.root, (8, 8))
+    view = self.manual("kitti2012") / "training" / "colored_0"
+    write_frames(view, ["000000_00.png", "000000_10.png"])
+    with self.assertRaisesRegex(UserError, "no video has 5 frames"):
+      dataset.clips("KITTI2012", self.root, (8, 8))
+    with self.assertRaisesRegex(UserError, "flow_occ.*data_stereo_flow.zip"):
+      dataset.labelled("KITTI2012", self.root, "train")
 
 
 class PredictionTest(parameterized.TestCase):
@@ -177,6 +231,7 @@ class ClaimsTest(absltest.TestCase):
 
     rows = {
       "unmasked": row(1.0, 0.0, 0.0),
+      "warm-up": row(1.5, 0.0, 0.0),
       "noc": row(0.8, 0.0, 3.0),
       "continued": row(0.0, 0.6, 2.0),
       "occ": row(0.0, 0.5, 1.5),
@@ -191,14 +246,14 @@ class ClaimsTest(absltest.TestCase):
     ):
       claim(run, rows, (0,))
       claim(run, {"noc": rows["noc"]}, (0,))  # nothing to compare with
-    hidden = {"noc": [3.0, 9.0, 1.0], "two-frame": [4.0, 0.0, 50.0]}
+    hidden = {"warm-up": [3.0, 9.0, 1.0], "two-frame": [4.0, 0.0, 50.0]}
     claims.claim_three_frames(run, hidden, (0, 1, 2))
-    claims.claim_three_frames(run, {"noc": hidden["noc"]}, (0, 1, 2))
+    claims.claim_three_frames(run, {"warm-up": hidden["warm-up"]}, (0, 1, 2))
     compared = [
       (call.kwargs["ours"], call.kwargs["baseline"])
       for call in run.claim.call_args_list
     ]
-    expected = [(1.5, 1.8), (0.5, 0.63), (0.8, 0.95), (1.0, 1.7), (3.0, 4.0)]
+    expected = [(1.5, 1.8), (0.5, 0.63), (0.8, 0.95), (1.5, 1.7), (3.0, 4.0)]
     np.testing.assert_allclose(compared, expected)
 
   def test_census_is_invariant_and_brightness_is_not(self):
@@ -226,6 +281,8 @@ class ClaimsTest(absltest.TestCase):
     self.assertLen(figure.axes, 8)  # a wheel in each row
     titles = [axis.get_title() for axis in figure.axes[:3]]
     self.assertEqual(titles, list(row))
+    found = CLIPS["flow"][:, 0], CLIPS["occluded"][:, 0].astype(float)
+    self.assertLen(figures.clip_figure(CLIPS, found, found).axes, 4 * 8)
     errors = {"noc": {"EPE all": 1.0, "EPE noc": 0.5, "EPE occ": 2.0}}
     self.assertLen(figures.error_figure(errors).axes[0].patches, 3)
 

@@ -1,14 +1,16 @@
 """Errors of disparities, all over and where they are hard."""
 
+import functools
 from collections.abc import Callable, Mapping
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.ops import aggregation, cost_volume, stereo_metrics
 from jaxvision.papers.ganet import training_free
 from jaxvision.papers.ganet.stereo_data import normalize
+from jaxvision.train import jit_once
 
+STRATA = ("textureless", "edge", "occluded", "visible")
 SMALL_PENALTY, LARGE_PENALTY = 0.05, 0.6  # of classical SGM, for costs in [0, 1]
 
 
@@ -43,7 +45,25 @@ def measure(
     pairs: the truth, with masks as `data.stereo_scenes` gives them, if any.
     max_disp: the largest true disparity that counts.
   """
-  disparity, truth = jnp.asarray(disparity), jnp.asarray(pairs["disparity"])
+  strata = {name: pairs[name] for name in STRATA if name in pairs}
+  row = _compiled_errors()(disparity, pairs["disparity"], max_disp, strata)
+  return {name: mean_of_known(values) for name, values in row.items()}
+
+
+def mean_of_known(values) -> float:
+  """Returns the mean of what is not NaN; NaN where there is nothing."""
+  values = np.asarray(values)
+  known = values[~np.isnan(values)]
+  return float(known.mean()) if known.size else float("nan")
+
+
+@functools.cache
+def _compiled_errors():
+  return jit_once(_errors)
+
+
+def _errors(disparity, truth, max_disp, strata):
+  """Returns the errors of every image by name, [N] each, NaN for strata it lacks."""
   valid = stereo_metrics.valid_disparities(truth, max_disp)
   row = {
     "EPE": stereo_metrics.end_point_error(disparity, truth, valid),
@@ -51,22 +71,30 @@ def measure(
     "> 3 px": stereo_metrics.bad_rate(disparity, truth, valid, 3.0),
     "D1": stereo_metrics.d1_rate(disparity, truth, valid),
   }
-  for name in ("textureless", "edge", "occluded", "visible"):
-    if name in pairs:
-      mask = valid & jnp.asarray(pairs[name])
-      row[f"EPE {name}"] = stereo_metrics.end_point_error(disparity, truth, mask)
-  if "visible" in pairs:
-    mask = valid & jnp.asarray(pairs["visible"])
-    row["D1 visible"] = stereo_metrics.d1_rate(disparity, truth, mask)
-  return {name: float(np.nanmean(value)) for name, value in row.items()}
+  for name, mask in strata.items():
+    row[f"EPE {name}"] = stereo_metrics.end_point_error(disparity, truth, valid & mask)
+  if "visible" in strata:
+    row["D1 visible"] = stereo_metrics.d1_rate(
+      disparity, truth, valid & strata["visible"]
+    )
+  return row
 
 
 def classical(pairs: Mapping[str, np.ndarray], max_disp: int) -> np.ndarray:
   """Returns integer disparities [N, H, W] of classical semi-global matching."""
-  left, right = (jnp.asarray(pairs[name]) for name in ("left", "right"))
-  cost = 1 - training_free.matching_scores(left, right, max_disp + 1)
-  cost = aggregation.classical_semi_global_matching(cost, SMALL_PENALTY, LARGE_PENALTY)
-  return np.asarray(cost_volume.winner_takes_all(cost))
+  return np.asarray(_compiled_matching(max_disp)(pairs["left"], pairs["right"]))
+
+
+@functools.cache
+def _compiled_matching(max_disp):
+  def match(left, right):
+    cost = 1 - training_free.matching_scores(left, right, max_disp + 1)
+    cost = aggregation.classical_semi_global_matching(
+      cost, SMALL_PENALTY, LARGE_PENALTY
+    )
+    return cost_volume.winner_takes_all(cost)
+
+  return jit_once(match)
 
 
 def fractional_errors(

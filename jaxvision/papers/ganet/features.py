@@ -19,7 +19,7 @@ class Features(nn.Module):
 
   Attributes:
     width: channels of the result; the authors' network has 32.
-    hourglasses: 1 or 2.
+    hourglasses: 0, 1 or 2; without, the features are those of some pixels around.
   """
 
   width: int = 32
@@ -33,6 +33,8 @@ class Features(nn.Module):
     x = BasicConv(levels[0], (5, 5), 3, 2, name="conv_start_1")(x, train=train)
     x = BasicConv(levels[0], name="conv_start_2")(x, train=train)
 
+    if not self.hourglasses:
+      return x
     # What a level last gave is what the next pass joins to it.
     last = [x]
     for level in range(1, 5):

@@ -43,14 +43,15 @@ class Variant:
     return 1 + self.hourglasses
 
 
-# "deep" and "11" are the authors' models. The paper's others are not in their
-# repository: they are made here of the same parts, with as many 3-D convolutions (heads
-# apart) as their names say and 1 to 3 SGA layers.
+# "deep" and "11" are the authors' models. The others are not in their repository: they
+# are made here of the same parts, with as many 3-D convolutions (heads apart) as their
+# names say and 1 to 3 SGA layers. The paper has all of them but "4".
 VARIANTS = {
   "deep": Variant(),
   "15": Variant(refine=False, inner=False),
   "11": Variant(hourglasses=1),
   "7": Variant(hourglasses=1, refine=False, inner=False),
+  "4": Variant(0, 2, inner=False),
   "3": Variant(0, 3, refine=False, inner=False),
   "2": Variant(0, 2, refine=False, inner=False),
   "1": Variant(0, 1, refine=False, inner=False),
@@ -64,7 +65,7 @@ class GANet(nn.Module):
     variant: a key of VARIANTS.
     max_disp: the largest disparity in pixels, a multiple of 12.
     width: channels of the volume; the authors' networks have 32.
-    trunk: hourglasses of the features; the authors' networks have 2.
+    trunk: hourglasses of the features, at most 2, as the authors' networks have.
     sga: whether SGA layers aggregate; without, GA-Net*.
     lga: whether the last head has LGA.
     authors_gradient: as `semi_global_aggregation` has it.

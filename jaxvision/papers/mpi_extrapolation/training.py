@@ -64,6 +64,8 @@ def stage(
   optimizer: optax.GradientTransformation,
   batch: Batch,
   vgg: Callable[[chex.PRNGKey], Any] | None = None,
+  *,
+  start: Callable[[Any], Any] | None = None,
 ) -> Stage:
   """Returns the stage that trains a network by the views of its MPIs.
 
@@ -74,6 +76,7 @@ def stage(
     batch: shapes of a batch; other sizes and numbers of planes are compiled as they
       come.
     vgg: key -> parameters of the loss's VGG-19; None for pixels alone.
+    start: Glorot's parameters -> those to start from, see `starting`.
   """
 
   def layers_of(params, batch):
@@ -94,6 +97,7 @@ def stage(
       for name, leaf in batch.items()
     }
     params = initial_params(network, key, jax.eval_shape(volume_of, shapes))
+    params = params if start is None else start(params)
     model_state = {} if vgg is None else {"vgg": vgg(key)}
     return State.create(key, params, optimizer, model_state=model_state)
 

@@ -18,6 +18,7 @@ _GROUNDS = ("astronaut", "chelsea", "coffee", "rocket")
 _GREYS = ("brick", "grass", "gravel")
 _REDUCTION = 3  # of the photographs, so that small clips show more than blur
 _WAVES = 4  # harmonics of a blob's outline
+_PLACES = 8  # of a photograph, of which the one with the most texture is cut out
 
 
 class Layer(NamedTuple):
@@ -74,25 +75,33 @@ class Layer(NamedTuple):
 
 
 def random_layers(
-  rng: np.random.Generator, height: int, width: int, *, speed: float
+  rng: np.random.Generator,
+  height: int,
+  width: int,
+  *,
+  speed: float,
+  blobs: tuple[int, int] = (2, 4),
+  radii: tuple[float, float] = (0.15, 0.3),
 ) -> list[Layer]:
-  """Returns the ground and two to four blobs, the nearest last.
+  """Returns the ground and some blobs, the nearest last.
 
   Args:
     rng: of all draws.
     height, width: of the frames.
     speed: largest speed of a blob in pixels a frame; the camera moves up to half.
+    blobs: fewest and most.
+    radii: smallest and largest mean radius of a blob, in heights of the frame.
   """
   size = np.array([width, height], float)
   time = np.arange(FRAMES) - MIDDLE
   textures = _textures()
 
   def layer(center, velocity, acceleration, angle, zoom, radius):
-    texture = textures[rng.integers(len(textures))]
-    limits = np.array(texture.shape[1::-1], float)
+    texture, slopes = textures[rng.integers(len(textures))]
+    reach = size / 2 if np.isinf(radius) else np.full(2, radius)
     return Layer(
       texture=texture,
-      origin=rng.uniform(0.25 * limits, 0.75 * limits),
+      origin=_textured_place(rng, slopes, reach),
       centers=center
       + time[:, None] * velocity
       + 0.5 * time[:, None] ** 2 * acceleration,
@@ -107,8 +116,8 @@ def random_layers(
   camera = _in_disc(rng, speed / 2)
   turn, zoom = rng.uniform(-1, 1, 2) * (np.radians(2), 0.03)
   layers = [layer(size / 2, camera, np.zeros(2), turn, zoom, np.inf)]
-  for _ in range(rng.integers(2, 5)):
-    radius = rng.uniform(0.15, 0.3) * height
+  for _ in range(rng.integers(blobs[0], blobs[1] + 1)):
+    radius = rng.uniform(*radii) * height
     center = rng.uniform(0.1 * size, 0.9 * size)
     velocity, acceleration = _in_disc(rng, speed), _in_disc(rng, speed / 16)
     layers.append(layer(center, velocity, acceleration, 0.0, 0.0, radius))
@@ -160,6 +169,7 @@ def clip(
   *,
   speed: float = 8.0,
   gain: float = 0.1,
+  **options,
 ) -> dict[str, np.ndarray]:
   """Returns five frames with the flow of the middle one.
 
@@ -168,6 +178,7 @@ def clip(
     height, width: of the frames in pixels.
     speed: see `random_layers`.
     gain: how far the gain and gamma of each frame are from 1.
+    **options: of `random_layers`.
 
   Returns:
     {"frames": [5, H, W, 3] float32 in [0, 1],
@@ -176,7 +187,7 @@ def clip(
      "occluded": [2, H, W] bool, pixels of frame 2 that 3 and 1 do not show,
      "superpixels": [H, W] int32 of frame 3}.
   """
-  layers = random_layers(rng, height, width, speed=speed)
+  layers = random_layers(rng, height, width, speed=speed, **options)
   frames = render(layers, height, width)
   gains, gammas = 1 + rng.uniform(-gain, gain, (2, FRAMES, 1, 1, 1))
   frames = np.clip(gains * frames**gammas, 0, 1).astype(np.float32)
@@ -194,7 +205,7 @@ def clip(
 
 
 def clips(
-  seed: int, count: int, height: int, width: int, **options: float
+  seed: int, count: int, height: int, width: int, **options
 ) -> dict[str, np.ndarray]:
   """Returns {name: [N, ...]} of clips, each from (seed, its number) alone."""
   made = [
@@ -204,8 +215,32 @@ def clips(
   return {name: np.stack([one[name] for one in made]) for name in made[0]}
 
 
+def _textured_place(
+  rng: np.random.Generator, slopes: np.ndarray, reach: np.ndarray
+) -> np.ndarray:
+  """Returns the place [2] (x, y) around which slopes are largest, of some at random.
+
+  What moves without texture has no flow that could be seen.
+
+  Args:
+    rng: of the draws.
+    slopes: [h, w] magnitudes of the gradient.
+    reach: [2] (x, y) of the window that counts, to each side.
+  """
+  limits = np.array(slopes.shape[::-1], float)
+  places = rng.uniform(0.25 * limits, 0.75 * limits, (_PLACES, 2))
+
+  def texture(place):
+    left, top = np.maximum(place - reach, 0).astype(int)
+    right, bottom = (place + reach).astype(int) + 1
+    return slopes[top:bottom, left:right].mean()
+
+  return max(places, key=texture)
+
+
 @functools.cache
-def _textures() -> list[np.ndarray]:
+def _textures() -> list[tuple[np.ndarray, np.ndarray]]:
+  """Returns photographs [h, w, 3] with the magnitude of their gradients [h, w]."""
   color, grey = photographs.photographs(), photographs.grey_photographs()
   chosen = [color[name] for name in _GROUNDS]
   chosen += [np.repeat(grey[name], 3, axis=-1) for name in _GREYS]
@@ -213,7 +248,8 @@ def _textures() -> list[np.ndarray]:
   for image in chosen:
     sigma = (0.5 * _REDUCTION, 0.5 * _REDUCTION, 0)
     smooth = scipy.ndimage.gaussian_filter(image / 255.0, sigma)
-    reduced.append(smooth[::_REDUCTION, ::_REDUCTION])
+    small = smooth[::_REDUCTION, ::_REDUCTION]
+    reduced.append((small, np.hypot(*np.gradient(small.mean(axis=-1)))))
   return reduced
 
 

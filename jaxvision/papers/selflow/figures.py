@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxvision.data import flow_pictures
-from jaxvision.papers.selflow import hallucination
+from jaxvision.papers.selflow import data, hallucination
 from jaxvision.train import jit_once
 
 
@@ -52,6 +52,37 @@ def flow_figure(rows: Sequence[Mapping[str, np.ndarray]]):
     axis.set_xticks([])
     axis.set_yticks([])
   return figure
+
+
+def clip_figure(
+  clips: Mapping[str, np.ndarray],
+  noc: tuple[np.ndarray, np.ndarray],
+  occ: tuple[np.ndarray, np.ndarray],
+):
+  """Returns `flow_figure` of four clips, from many occluded pixels to few.
+
+  Args:
+    clips: as data.clips returns them.
+    noc: flow [N, H, W, 2] and occlusion [N, H, W] by the first network.
+    occ: by the second one.
+  """
+  hidden = clips["occluded"][:, 0]
+  step = max(len(hidden) // 4, 1)
+  picked = np.argsort(hidden.mean(axis=(1, 2)))[::-step][:4]
+  return flow_figure(
+    [
+      {
+        "frame t": clips["frames"][i, data.MIDDLE],
+        "frame t + 1": clips["frames"][i, data.MIDDLE + 1],
+        "true flow": clips["flow"][i, 0],
+        "noc": noc[0][i],
+        "occ": occ[0][i],
+        "occluded": hidden[i].astype(float),
+        "occluded, by occ": occ[1][i],
+      }
+      for i in picked
+    ]
+  )
 
 
 def image_figure(rows: Sequence[Mapping[str, np.ndarray]]):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxvision.ops import census
 from jaxvision.ops.warp import Border, backward_warp, occlusion
 
-CENSUS_MARGIN = 3  # pixels at the border that the census loss leaves out
+CENSUS_RADIUS = 3  # of the window; so many pixels at the border are left out
 Photometric = Literal["brightness", "census"]
 
 
@@ -44,13 +44,19 @@ def abs_robust(difference: chex.Array, mask: chex.Array) -> chex.Array:
   return jnp.sum(robust(difference) * mask, axes) / (2 * jnp.sum(mask, axes) + 1e-6)
 
 
-def census_loss(first: chex.Array, second: chex.Array, mask: chex.Array) -> chex.Array:
+def census_loss(
+  first: chex.Array,
+  second: chex.Array,
+  mask: chex.Array,
+  radius: int = CENSUS_RADIUS,
+) -> chex.Array:
   """Returns the robust distance of the census transforms of two images.
 
   Args:
     first: [..., B, H, W, 3] in [0, 1].
     second: [..., B, H, W, 3], warped to the first.
     mask: [..., B, H, W, 1].
+    radius: of the window in pixels, 3 in the paper.
 
   Returns:
     [...].
@@ -60,11 +66,13 @@ def census_loss(first: chex.Array, second: chex.Array, mask: chex.Array) -> chex
   chex.assert_equal_shape([first, second])
   height, width = first.shape[-3:-1]
   signatures = [
-    census.census_transform(census.luminance_255(x).reshape(-1, height, width))
+    census.census_transform(
+      census.luminance_255(x).reshape(-1, height, width), radius=radius
+    )
     for x in (first, second)
   ]
   distance = census.census_distance(*signatures).reshape(*first.shape[:-1], 1)
-  inside = census.interior(height, width, CENSUS_MARGIN)[..., None]
+  inside = census.interior(height, width, radius)[..., None]
   return abs_robust(distance, mask * inside)
 
 
@@ -75,6 +83,7 @@ def photometric_loss(
   occluded: chex.Array,
   kind: Photometric,
   border: Border,
+  radius: int = CENSUS_RADIUS,
 ) -> chex.Array:
   """Returns the loss [N] of images and the others warped to them.
 
@@ -85,12 +94,13 @@ def photometric_loss(
     occluded: [N, B, H, W, 1], pixels that do not count.
     kind: "brightness" (M9) or "census" (M10).
     border: of the warp.
+    radius: of the census.
   """
   warped = backward_warp(others, flow, border=border)
   if kind == "brightness":
     return abs_robust(images - warped, 1 - occluded)
   if kind == "census":
-    return census_loss(images, warped, 1 - occluded)
+    return census_loss(images, warped, 1 - occluded, radius)
   raise ValueError(f"the loss is {kind!r}, not 'brightness' or 'census'")
 
 
@@ -129,6 +139,7 @@ def unsupervised_loss(
   occluded: chex.Array,
   kind: Photometric,
   border: Border,
+  radius: int = CENSUS_RADIUS,
 ) -> chex.Array:
   """Returns L_p, summed over the four directions of the two pairs (M11).
 
@@ -138,10 +149,13 @@ def unsupervised_loss(
     occluded: [4, B, H, W, 1], pixels that do not count; 0 counts every one.
     kind: of the photometric loss.
     border: of the warp.
+    radius: of the census.
   """
   there, _ = pair_flows(flow)
   images, others = pair_images(frames)
-  return jnp.sum(photometric_loss(images, others, there, occluded, kind, border))
+  return jnp.sum(
+    photometric_loss(images, others, there, occluded, kind, border, radius)
+  )
 
 
 def self_supervised_loss(

@@ -246,6 +246,7 @@ def scaled(
   width: float = 1.0,
   coarsest: int = 6,
   *,
+  pyramid: float | None = None,
   estimator_layers: int = 5,
   context_layers: int = 6,
   **options,
@@ -255,18 +256,19 @@ def scaled(
   Args:
     width: factor of the channels of all hidden layers; 1 is the paper's.
     coarsest: level of the pyramid's top; 6 is the paper's.
+    pyramid: factor of the pyramid's channels; `width` when None.
     estimator_layers: hidden layers of each estimator, the last of the paper's 5.
     context_layers: hidden layers of the context network, the first of the paper's 6.
     **options: of SelFlow.
   """
 
-  def times(widths):
-    return tuple(max(round(width * channels), 2) for channels in widths)
+  def times(factor, widths):
+    return tuple(max(round(factor * channels), 2) for channels in widths)
 
   return SelFlow(
-    features=times(SelFlow.features)[:coarsest],
-    estimator=times(SelFlow.estimator)[-estimator_layers:],
-    context=times(SelFlow.context)[:context_layers],
+    features=times(width if pyramid is None else pyramid, SelFlow.features)[:coarsest],
+    estimator=times(width, SelFlow.estimator)[-estimator_layers:],
+    context=times(width, SelFlow.context)[:context_layers],
     **options,
   )
 

@@ -14,9 +14,9 @@ from jaxvision.papers.selflow import hallucination, losses
 from jaxvision.papers.selflow.network import SelFlow
 from jaxvision.train import Stage, State, gradient_step
 
-# What the model state keeps, which training does not change: whether occluded pixels
-# are left out of the photometric loss (so that both compile to one program), and the
-# frozen network.
+# What the model state keeps, which training does not change: how much of an occluded
+# pixel is left out of the photometric loss (so that all shares compile to one program),
+# and the frozen network.
 MASK, TEACHER = "mask", "teacher"
 Batch = Mapping[str, chex.Array]
 
@@ -31,25 +31,36 @@ class Objective:
       state teaches what the noise and the crop hide (L_o).
     window: (height, width) of the student's crop; the whole when None.
     noised: numbers of the frames that get noise.
+    census_radius: of the census's window.
   """
 
   loss: losses.Photometric = "census"
   noise: hallucination.Noise | None = None
   window: tuple[int, int] | None = None
   noised: tuple[int, ...] = (3,)
+  census_radius: int = losses.CENSUS_RADIUS
 
 
 def optimizer(
-  rate: float, *, halve_every: int, largest_norm: float | None = None
+  rate: float,
+  *,
+  halve_every: int,
+  largest_norm: float | None = None,
+  rise: int = 1,
 ) -> optax.GradientTransformation:
   """Returns Adam whose rate is halved every so many steps.
 
   Args:
     rate: learning rate at first.
     halve_every: steps.
+    rise: steps in which the rate rises to this from 0; 1 for none, as the authors.
     largest_norm: to which gradients are clipped; None for no clipping, as the authors.
   """
-  schedule = optax.exponential_decay(rate, halve_every, 0.5, staircase=True)
+  halved = optax.exponential_decay(rate, halve_every, 0.5, staircase=True)
+
+  def schedule(step):
+    return halved(step) * jnp.minimum((step + 1) / rise, 1.0)
+
   clip = [] if largest_norm is None else [optax.clip_by_global_norm(largest_norm)]
   return optax.chain(*clip, optax.adam(schedule))
 
@@ -69,7 +80,8 @@ def unsupervised_objective(
     objective: the losses.
     params: of the network.
     model_state: {"mask": 1.0 where occluded pixels do not count in L_p, 0.0 where all
-      do} and, where there is noise, {"teacher": params of the frozen network}.
+      do, see `start`} and, where there is noise, {"teacher": params of the frozen
+      network}.
     batch: "frames" [B, 5, H, W, 3] in [0, 1] and, for noise, "superpixels" [B, H, W].
     key: of noise and crop.
   """
@@ -97,7 +109,12 @@ def unsupervised_objective(
   flow = network.apply({"params": params}, frames).full
   occluded = losses.pair_occlusion(flow, border)
   photometric = losses.unsupervised_loss(
-    frames, flow, model_state[MASK] * occluded, objective.loss, border
+    frames,
+    flow,
+    model_state[MASK] * occluded,
+    objective.loss,
+    border,
+    objective.census_radius,
   )
   metrics = {"photometric": photometric, "occluded": jnp.mean(occluded)}
   loss = photometric
@@ -165,7 +182,8 @@ def start(
   optimizer: optax.GradientTransformation,
   objective: Objective | None,
   *,
-  masked: bool = True,
+  masked: float = 1.0,
+  ahead: int = 0,
 ) -> State:
   """Returns the state in which a stage starts from given parameters.
 
@@ -174,14 +192,29 @@ def start(
     params: of the network; where the objective has noise, the teacher's too.
     optimizer: of the stage.
     objective: of the stage; None for supervised fine-tuning.
-    masked: whether occluded pixels are left out of the photometric loss.
+    masked: share of an occluded pixel that the photometric loss leaves out, 1 in the
+      paper. There the loss falls too when flow there and back disagree, up to nothing
+      where every pixel counts as occluded; below 1 that is no optimum.
+    ahead: steps by which the schedule of the rate is already ahead.
   """
   model_state = {}
   if objective is not None:
     model_state[MASK] = jnp.float32(masked)
     if objective.noise is not None:
       model_state[TEACHER] = jax.tree.map(jnp.copy, params)
-  return State.create(key, params, optimizer, model_state=model_state)
+  state = State.create(key, params, optimizer, model_state=model_state)
+
+  def advance(part):
+    is_schedule = isinstance(part, optax.ScaleByScheduleState)
+    return part._replace(count=part.count + ahead) if is_schedule else part
+
+  # Of the schedule alone: Adam's own count says how many gradients it has averaged.
+  opt_state = jax.tree.map(
+    advance,
+    state.opt_state,
+    is_leaf=lambda part: isinstance(part, optax.ScaleByScheduleState),
+  )
+  return state.replace(opt_state=opt_state)
 
 
 def batch_shapes(
