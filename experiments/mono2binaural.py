@@ -456,7 +456,7 @@ def separate(config: Config, run) -> None:
   )
   claims.record(run, rows, claims.PAPER_SEPARATION, "dB")
   claims.claim_separation(run, rows, config.seeds)
-  some = evaluation.parted(mixtures, shown, config.form)[: config.pictures]
+  some = evaluation.parted(mixtures, shown, config.form, config.pictures)
   run.figure(
     "separation",
     figures.rows_figure(some),

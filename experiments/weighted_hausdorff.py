@@ -11,9 +11,10 @@ each term of the loss does. Faster R-CNN, the paper's other baseline, is not tra
 
 The demo's images are procedural, 64 x 64, and the network has four levels. Both sides
 have the learning rate that suits them best on the test images: whd of 2e-3 and 5e-3,
-one_hot of these and 1e-3; no others were tried. The seeds are of training. The paper preset is mall's; --config.data=csv reads anybody's pictures with
-a gt.csv. Of pupils: --config.known_count=1 --config.optimizer=sgd --config.rate=1e-3
---config.batch=64 and the "ultrasmall" levels of `network`.
+one_hot of these and 1e-3; no others were tried. The seeds are of training. The paper
+preset is mall's; --config.data=csv reads anybody's pictures with a gt.csv. Of pupils:
+--config.known_count=1 --config.optimizer=sgd --config.rate=1e-3 --config.batch=64 and
+the "ultrasmall" levels of `network`.
 """
 
 import dataclasses

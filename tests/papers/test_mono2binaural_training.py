@@ -190,6 +190,11 @@ class SeparationTest(absltest.TestCase):
       {k: v.shape for k, v in found.scores.items()},
       dict.fromkeys(("SDR", "SIR", "SAR"), (3, 2)),
     )
+    rows = evaluation.parted(mixtures, {"true_binaural": found.estimates}, FORM, 2)
+    self.assertLen(rows, 2)
+    names = ["frame", "mixture", "true", "from true binaural"]
+    self.assertEqual(list(rows[0]), names)
+    self.assertEqual(rows[0]["true"].shape, (FORM.bins, FORM.frames))
     # Both tones in equal parts: as much interference as source.
     np.testing.assert_allclose(found.scores["SIR"], 0, atol=0.3)
 

@@ -284,7 +284,10 @@ def separate(
 
 
 def parted(
-  mixtures: Mixtures, estimates: Mapping[str, np.ndarray], form: AudioFormat
+  mixtures: Mixtures,
+  estimates: Mapping[str, np.ndarray],
+  form: AudioFormat,
+  most: int,
 ) -> list[dict[str, np.ndarray]]:
   """Returns rows of pictures: a frame, its mixture, its sound, and what was found.
 
@@ -292,9 +295,11 @@ def parted(
     mixtures: the mixtures; the first clip of each is shown.
     estimates: {kind: [P, 2, T, C]}.
     form: of the spectra.
+    most: rows, evenly out of all mixtures.
   """
-  rows = []
-  for index, sources in enumerate(mixtures.sources.mean(axis=-1)):
+  rows, count = [], len(mixtures.sources)
+  for index in np.linspace(0, count - 1, min(most, count)).astype(int):
+    sources = mixtures.sources[index].mean(axis=-1)
     signals = {"mixture": sources.sum(axis=0), "true": sources[0]}
     signals |= {
       f"from {kind.replace('_', ' ')}": found[index, 0].mean(axis=-1)

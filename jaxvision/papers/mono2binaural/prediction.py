@@ -140,7 +140,7 @@ def write(out: epath.Path, predictions: Sequence[dict[str, Any]]) -> list[dict]:
     if "STFT distance" in row:
       pictures["recorded"] = figures.balance_picture(clip, form)
     difference = binaural[:, 0] - binaural[:, 1]
-    pictures["left - right, as loud as beside the sum"] = figures.level_picture(
+    pictures["predicted left - right, on the scale of the sum"] = figures.level_picture(
       difference, form, binaural.sum(axis=1)
     )
     row["spectrograms"] = f"{name}-spectrograms.png"

@@ -14,6 +14,7 @@ from jaxvision.papers.mpi_extrapolation import metrics, theory, training
 from jaxvision.papers.mpi_extrapolation.baselines import inpaint
 from jaxvision.papers.mpi_extrapolation.data import Batch
 from jaxvision.papers.mpi_extrapolation.model import Extrapolator, unsigned
+from jaxvision.train import jit_once
 
 MEASURES = ("SSIM_fov", "SSIM_occ", "NAT_occ")
 INITIAL, REFINED, INPAINTED, ORIGINAL, ADVERSARIAL = (
@@ -42,7 +43,8 @@ class Evaluator:
   ):
     self._network, self._original = network, original
     self._adversarial = adversarial
-    self._views = jax.jit(self._render)
+    # Few views of each size: compiling took longer than showing them.
+    self._views = jit_once(self._render)
 
   def views(
     self, params: Mapping[str, Any], examples: Batch, planes: Batch | None = None

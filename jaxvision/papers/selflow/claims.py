@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.papers.selflow import losses
+from jaxvision.train import jit_once
 
 # Table 3: EPE over all, visible and occluded pixels of Sintel Clean's training frames.
 PAPER = {
@@ -115,7 +115,7 @@ def claim_invariance(run, images: np.ndarray) -> None:
   mask = jnp.ones((*images.shape[:-1], 1))
   changed, unrelated = 0.8 * images + 0.1, jnp.roll(images, 1, axis=0)
 
-  @jax.jit
+  @jit_once
   def ratios(images, changed, unrelated):
     # ψ(0) is not 0: what identical images cost is taken off.
     def relative(loss):

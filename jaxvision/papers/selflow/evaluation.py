@@ -1,9 +1,9 @@
 """Errors over all, visible and occluded pixels, and F1 of the occlusion."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -11,6 +11,7 @@ from jaxvision.ops import flow_metrics
 from jaxvision.ops.warp import occlusion
 from jaxvision.papers.selflow import inference, losses
 from jaxvision.papers.selflow.network import SelFlow
+from jaxvision.train import jit_once
 
 Errors = dict[str, float]
 
@@ -33,10 +34,10 @@ def measure_clips(
   return _measure(network, params, frames, clips["flow"][:, 0], clips["occluded"][:, 0])
 
 
-@jax.jit
 def errors_of(flow, truth, valid, occluded):
   """Returns flow_metrics.flow_errors."""
-  return flow_metrics.flow_errors(flow, truth, valid=valid, occluded=occluded)
+  measure = _compiled(flow_metrics.flow_errors)
+  return measure(flow, truth, valid=valid, occluded=occluded)
 
 
 def _measure(network, params, frames, truth, hidden):
@@ -44,7 +45,7 @@ def _measure(network, params, frames, truth, hidden):
   flow = estimated[0, 1]
   occluded = losses.pair_occlusion(estimated, network.border)[0, ..., 0]
   errors = errors_of(flow, truth, np.ones(hidden.shape, bool), hidden)
-  errors["occlusion F1"] = jax.jit(flow_metrics.f1_score)(occluded, hidden)
+  errors["occlusion F1"] = _compiled(flow_metrics.f1_score)(occluded, hidden)
   numbers = {name: float(value) for name, value in errors.items()}
   return numbers, np.asarray(flow), np.asarray(occluded)
 
@@ -68,10 +69,15 @@ def measure_examples(network: SelFlow, params: Any, examples: Sequence) -> Error
 
 def true_occlusion_f1(clips: Mapping[str, np.ndarray]) -> float:
   """Returns how well the consistency of true flow finds true occlusion (M8)."""
-  return float(_consistency_f1(clips["flow"], clips["back"], clips["occluded"]))
+  measure = _compiled(_consistency_f1)
+  return float(measure(clips["flow"], clips["back"], clips["occluded"]))
 
 
-@jax.jit
+@functools.cache
+def _compiled(function: Callable) -> Callable:
+  return jit_once(function)
+
+
 def _consistency_f1(flow, back, hidden):
   return flow_metrics.f1_score(occlusion(flow, back, border="zero")[..., 0], hidden)
 
