@@ -126,7 +126,7 @@ _atlas = functools.cache(layered_scenes.photograph_atlas)
 
 @functools.cache
 def _renderer(rig: Rig, cards: int):
-  @jax.jit
+  @jit_once
   def view(key, pose, atlas):
     scene = layered_scenes.random_scene(
       key, cards=cards, near=rig.near, far=rig.far, pixels=float(rig.width)
