@@ -7,13 +7,15 @@ layer's vertices; the parameters are then read off the mesh, at little cost.
 
   python -m experiments.graph_cmr [--preset=demo]
 
-The demo renders stand-in bodies, procedural ones of SMPL's format, with photographs
-behind them. They face the camera within 60 degrees and move little, so that 600 updates
-teach something; a small encoder that was trained to find joints stands for ImageNet's.
-Sizes, steps and rate were chosen on single trainings of the graph network; all that is
-compared has the same number of updates and begins with the same encoder. The paper
-preset reads from --data_dir: SMPL and its meshes in body/ (see
-`jaxvision.papers.graph_cmr.body`), the data sets as its `dataset` says.
+The demo renders stand-in bodies, procedural ones of SMPL's format, as maps of parts,
+one of the paper's inputs. They face the camera within 60 degrees and move little, since
+600 updates teach little of more; a small encoder that was trained to find joints stands
+for ImageNet's. Sizes, steps and rate were chosen on single trainings of the graph
+network. A second whole demo showed normals before photographs, with a better encoder:
+two of three graph networks had not yet left the mean mesh, so that parts stayed. All
+that is compared has the same number of updates and begins with the same encoder. The
+paper preset reads from --data_dir: SMPL and its meshes in body/, the data sets as
+`dataset` of jaxvision.papers.graph_cmr says.
 """
 
 import dataclasses
@@ -103,7 +105,8 @@ class Config:
 _DEMO = Config(
   source="rendered",
   variation=Variation(yaw=np.pi / 3, spread=0.1, active=0.3),
-  train_people=1500,
+  inputs="parts",
+  train_people=1000,
   test_people=160,
   size=64,
   augmentation=augmentation.NO_AUGMENTATION,
@@ -121,7 +124,7 @@ _DEMO = Config(
     rule="nearest",
   ),
   batch=8,
-  pretraining_steps=1500,
+  pretraining_steps=400,
   steps=600,
   readout_steps=1500,
   readout_batch=32,
