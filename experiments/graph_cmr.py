@@ -27,6 +27,7 @@ import numpy as np
 import optax
 
 from jaxvision.data import pipeline
+from jaxvision.data.picture_grids import picture_grid
 from jaxvision.errors import UserError
 from jaxvision.papers.graph_cmr import (
   augmentation,
@@ -438,8 +439,8 @@ def keep_pictures(config: Config, run) -> None:
       each = list(zip(vertices, made.mesh.camera, images, strict=True))
       shown[title] = [figures.over(i, v, surface.faces, c) for v, c, i in each]
       side[title] = [figures.beside(v, surface.faces, c) for v, c, _ in each]
-  run.figure("meshes", figures.grid(shown), "Meshes over what the networks saw.")
-  run.figure("from the side", figures.grid(side), "The same meshes, from the side.")
+  run.figure("meshes", picture_grid(shown), "Meshes over what the networks saw.")
+  run.figure("from the side", picture_grid(side), "The same meshes, from the side.")
 
 
 def predict(config: Config, run, inputs) -> None:

@@ -28,6 +28,7 @@ import optax
 
 from jaxvision import published as checkpoints
 from jaxvision.data import pipeline
+from jaxvision.data.picture_grids import picture_grid
 from jaxvision.errors import UserError
 from jaxvision.nn.unet import UNet
 from jaxvision.papers.spade import (
@@ -367,14 +368,14 @@ def keep_pictures(config: Config, run, makers, examples) -> None:
   shown |= {name: make(batch, key) for name, (make, _) in makers.items()}
   run.figure(
     "synthesised",
-    figures.grid({name: rows[: config.pictures] for name, rows in shown.items()}),
+    picture_grid({name: rows[: config.pictures] for name, rows in shown.items()}),
     "Label maps that no training saw, and what each generator makes of them.",
   )
   alone = {name: images[: 2 * config.pictures] for name, (_, images) in makers.items()}
   names = figures.class_names(config.data)
   run.figure(
     "one_class",
-    figures.grid(alone, names),
+    picture_grid(alone, names),
     "Maps that one class fills: instance normalisation behind the labels makes them "
     "alike.",
   )
@@ -390,7 +391,7 @@ def keep_pictures(config: Config, run, makers, examples) -> None:
   contents["map 1, by chance"] = make(_repeated(batch, 0, len(pictures)), key)
   run.figure(
     "styles",
-    figures.grid({name: rows[: config.pictures] for name, rows in contents.items()}),
+    picture_grid({name: rows[: config.pictures] for name, rows in contents.items()}),
     "Each column takes its style from the picture at its top; the last row draws it.",
   )
 
