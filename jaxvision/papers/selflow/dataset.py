@@ -7,6 +7,7 @@ The authors' files lie in DATA_DIR/downloads/manual/{sintel,kitti2015,kitti2012}
 the builders below; what is built of them is in DATA_DIR.
 """
 
+import abc
 import re
 from collections.abc import Mapping, Sequence
 
@@ -31,9 +32,9 @@ _KITTI = "Unpack {} and the multi-view extension of www.cvlibs.net/datasets/kitt
 class _Frames(builder.Builder):
   """Frames of videos in the order of time: one split a video."""
 
+  @abc.abstractmethod
   def videos(self, folder: epath.Path) -> Mapping[str, Sequence[epath.Path]]:
     """Returns {name of the split: frames} of the authors' directory."""
-    raise NotImplementedError
 
   def _features(self):
     return {"image": builder.ImageFile()}

@@ -4,6 +4,8 @@ Splits are "train", "validation" and "test", each example with "name", "image" a
 "points" [N, 2] (row, column) in pixels of the image.
 """
 
+import abc
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -40,9 +42,9 @@ class PointImages(builder.Builder):
     for path, points in pairs:
       yield path.name, {"name": path.name, "image": path, "points": points}
 
+  @abc.abstractmethod
   def _pairs(self, root):
     """Returns (file, points [N, 2] float32) of every picture."""
-    raise NotImplementedError
 
 
 class CsvPoints(PointImages):
