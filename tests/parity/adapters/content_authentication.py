@@ -17,6 +17,7 @@ from jaxvision.papers.content_authentication import (
   pipelines,
   published,
 )
+from tests.parity.arrays import to_numpy
 
 _ONE_TERM = functools.partial(rounding.harmonic, terms=1)
 
@@ -179,13 +180,6 @@ def _vjp(function, inputs):
   return y, grad
 
 
-def _to_numpy(adapter):
-  def run(parameters, inputs):
-    return {k: np.asarray(v) for k, v in adapter(parameters, inputs).items()}
-
-  return run
-
-
 _MODES = {"None": "round", "sin": "sin", "soft": "soft", "harmonic": "harmonic"}
 _TF2_MODES = {"soft": "soft", "sin": "sin", "harmonic": _ONE_TERM}
 
@@ -214,4 +208,4 @@ for _quality in range(1, 101):
   _ADAPTERS[f"tf2_djpeg_q{_quality}"] = functools.partial(
     djpeg, quality=_quality, modes=_TF2_MODES
   )
-ADAPTERS = {name: _to_numpy(adapter) for name, adapter in _ADAPTERS.items()}
+ADAPTERS = {name: to_numpy(adapter) for name, adapter in _ADAPTERS.items()}

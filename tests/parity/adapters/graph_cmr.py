@@ -1,7 +1,5 @@
 """Parity adapters of graph_cmr: the authors' names and layout (channels first)."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +17,7 @@ from jaxvision.papers.graph_cmr import (
   published,
 )
 from jaxvision.papers.graph_cmr.layers import VertexLinear
+from tests.parity.arrays import to_numpy
 from tests.parity.harness import largest_error
 
 # What the authors' call of crop_transform says and its tensors do not.
@@ -196,16 +195,8 @@ def crop_transform(parameters, inputs):
   }
 
 
-def _to_numpy(adapter):
-  @functools.wraps(adapter)
-  def run(parameters, inputs):
-    return {k: np.asarray(v) for k, v in adapter(parameters, inputs).items()}
-
-  return run
-
-
 ADAPTERS = {
-  name: _to_numpy(adapter)
+  name: to_numpy(adapter)
   for name, adapter in {
     "adjmat": adjmat,
     "graph_conv": graph_conv,

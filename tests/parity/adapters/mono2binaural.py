@@ -1,14 +1,12 @@
 """Parity adapters of mono2binaural: the authors' names and layout (NCHW)."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxvision.papers.mono2binaural import audio, metrics, published, training
 from jaxvision.papers.mono2binaural.audio import AudioFormat
 from jaxvision.papers.mono2binaural.networks import signed_mask
+from tests.parity.arrays import to_numpy
 
 FORM = AudioFormat()
 
@@ -87,16 +85,8 @@ def distances(parameters, inputs):
   return outputs
 
 
-def _to_numpy(adapter):
-  @functools.wraps(adapter)
-  def run(parameters, inputs):
-    return {k: np.asarray(v) for k, v in adapter(parameters, inputs).items()}
-
-  return run
-
-
 ADAPTERS = {
-  name: _to_numpy(adapter)
+  name: to_numpy(adapter)
   for name, adapter in {
     "audio_ops": audio_ops,
     "visual_net": visual_net,

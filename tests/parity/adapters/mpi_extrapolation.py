@@ -1,13 +1,12 @@
 """Parity adapters of mpi_extrapolation: TensorFlow's names, [B, H, W, D, C]."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.ops import mpi
 from jaxvision.papers.mpi_extrapolation import losses, model, networks, published
+from tests.parity.arrays import to_numpy
 
 # What the call of the case says and its tensors do not.
 NEAR, FAR = 1.0, 20.0
@@ -114,15 +113,7 @@ def vgg_loss(parameters, inputs):
   return run(vgg, *images, warped)
 
 
-def _to_numpy(adapter):
-  @functools.wraps(adapter)
-  def run(parameters, inputs):
-    return {k: np.asarray(v) for k, v in adapter(parameters, inputs).items()}
-
-  return run
-
-
 ADAPTERS = {
-  adapter.__name__: _to_numpy(adapter)
+  adapter.__name__: to_numpy(adapter)
   for adapter in (plane_sweep, ed_3d_net, refine_net, flow_gather, render_view)
-} | {"vgg_loss": _to_numpy(vgg_loss)}
+} | {"vgg_loss": to_numpy(vgg_loss)}

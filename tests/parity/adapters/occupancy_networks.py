@@ -12,6 +12,7 @@ from jaxvision.papers.occupancy_networks import (
   losses,
   published,
 )
+from tests.parity.arrays import to_numpy
 
 
 def decoder(parameters, inputs, *, leaky=False):
@@ -192,13 +193,6 @@ def psgn_chamfer(parameters, inputs):
   return {"chamfer": chamfer(x, y), "grad_x": gradient}
 
 
-def _to_numpy(adapter):
-  def run(parameters, inputs):
-    return {k: np.asarray(v) for k, v in adapter(parameters, inputs).items()}
-
-  return run
-
-
 _image = functools.partial(encoder, prepare=_channels_last)
 _ADAPTERS = {
   "decoder_cbatchnorm": decoder,
@@ -230,7 +224,7 @@ _ADAPTERS = {
   "iou": iou,
   "psgn_chamfer": psgn_chamfer,
 }
-ADAPTERS = {name: _to_numpy(adapter) for name, adapter in _ADAPTERS.items()}
+ADAPTERS = {name: to_numpy(adapter) for name, adapter in _ADAPTERS.items()}
 
 
 def _one_percent(ours, theirs):

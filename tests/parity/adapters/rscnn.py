@@ -4,12 +4,12 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxvision.nn.point_layers import FeaturePropagation
 from jaxvision.ops import point_interpolation
 from jaxvision.ops.nearest import k_nearest
 from jaxvision.papers.rscnn import convolution, grouping, networks, published, schedules
+from tests.parity.arrays import to_numpy
 
 # What the authors' call of each case says and its tensors do not.
 FPS_COUNT = 40
@@ -193,15 +193,8 @@ def schedule(parameters, inputs):
   }
 
 
-def _to_numpy(adapter):
-  def run(parameters, inputs):
-    return {k: np.asarray(v) for k, v in adapter(parameters, inputs).items()}
-
-  return run
-
-
 ADAPTERS = {
-  name: _to_numpy(adapter)
+  name: to_numpy(adapter)
   for name, adapter in {
     "fps": fps,
     "ball_query": ball_query,

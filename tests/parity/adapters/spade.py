@@ -1,7 +1,5 @@
 """Parity adapters of spade: the authors' names and layout (NCHW)."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +8,7 @@ from jaxvision.nn.vgg_features import vgg_features
 from jaxvision.ops import label_maps
 from jaxvision.papers.spade import losses, published, semantics, training
 from jaxvision.papers.spade.discriminator import Judgement
+from tests.parity.arrays import to_numpy
 
 # What the authors' call of the case says and its tensors do not, unless they show more.
 LABELS = 5
@@ -176,16 +175,8 @@ def full_losses(parameters, inputs):
   }
 
 
-def _to_numpy(adapter):
-  @functools.wraps(adapter)
-  def run(parameters, inputs):
-    return {k: np.asarray(v) for k, v in adapter(parameters, inputs).items()}
-
-  return run
-
-
 ADAPTERS = {
-  name: _to_numpy(adapter)
+  name: to_numpy(adapter)
   for name, adapter in {
     "spade_layer": spade_layer,
     "spade_resblock": residual_block,

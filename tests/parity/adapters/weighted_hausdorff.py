@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxvision.ops import beta_mixture
 from jaxvision.papers.weighted_hausdorff import extraction, losses, metrics, published
+from tests.parity.arrays import to_numpy
 
 # What the authors' call of the case says and its tensors do not.
 RADIUS = 5
@@ -117,16 +118,8 @@ def judge(parameters, inputs):
   }
 
 
-def _to_numpy(adapter):
-  @functools.wraps(adapter)
-  def run(parameters, inputs):
-    return {k: np.asarray(v) for k, v in adapter(parameters, inputs).items()}
-
-  return run
-
-
 ADAPTERS = {
-  name: _to_numpy(adapter)
+  name: to_numpy(adapter)
   for name, adapter in {
     "whd_p1": weighted_hausdorff,
     "ahd": averaged_hausdorff,
