@@ -33,6 +33,7 @@ def random_pairs(
   half_axes: Sequence[float] = (15.0, 45.0),
   textureless: Sequence[float] = (0.25, 0.4),
   slant: float = 0.12,
+  rim: float = 0.0,
 ) -> dict[str, np.ndarray]:
   """Returns pairs and all that is known of them.
 
@@ -47,6 +48,9 @@ def random_pairs(
     textureless: range of a scene's share of surfaces that have almost no texture.
     slant: largest change of disparity from the middle of an object along its longer
       half-axis, as a share of max_disp.
+    rim: width of the part along a textureless surface's outline that has texture,
+      pixels; of the background, an ellipse has none then. Without a rim nothing tells
+      how far away some are: outlines are those of what lies in front.
 
   Returns:
     left and right [N, H, W, 3] float32 in [0, 1]; of the left view disparity
@@ -64,13 +68,23 @@ def random_pairs(
       half_axes,
       textureless,
       slant,
+      rim,
     )
     for number in range(count)
   ]
   return {name: np.stack([scene[name] for scene in scenes]) for name in scenes[0]}
 
 
-def _scene(rng, shape, max_disp, objects, half_axes, textureless, slant):
+def _scene(
+  rng,
+  shape,
+  max_disp,
+  objects,
+  half_axes,
+  textureless,
+  slant,
+  rim,
+):
   height, width = shape
   surfaces = 1 + int(rng.integers(objects[0], objects[1] + 1))
   center = rng.uniform((0, 0), (width, height), (surfaces, 2))
@@ -88,20 +102,22 @@ def _scene(rng, shape, max_disp, objects, half_axes, textureless, slant):
   share = rng.uniform(*textureless)
   faint = rng.random(surfaces) < share
   color = rng.uniform(0.25, 0.75, (surfaces, 3))
-  contrast = np.where(faint, FAINT, rng.uniform(0.15, 0.25, surfaces))
+  contrast = rng.uniform(0.15, 0.25, surfaces)
   lattice = rng.standard_normal((surfaces, len(_OCTAVES), _LATTICE, _LATTICE, 3))
-  parts = plane, center, axes, angle, sides, max_disp
+  parts = plane, center, axes, angle, sides, max_disp, rim
 
-  def color_at(owner, x, y):
+  def color_at(owner, x, y, is_core):
     noise = _texture(lattice, owner, x, y)
-    return color[owner] + contrast[owner][..., None] * noise
+    strength = np.where(faint[owner] & is_core, FAINT, contrast[owner])
+    return color[owner] + strength[..., None] * noise
 
   y, x = np.mgrid[:height, :width].astype(np.float64)
-  owner, disparity, _ = _nearest(x, y, *parts, from_right=False)
-  left = color_at(owner, x, y)
-  owner_right, _, seen_at = _nearest(x, y, *parts, from_right=True)
-  right = color_at(owner_right, seen_at, y) * (1 + rng.uniform(-GAIN, GAIN))
-  there, _, _ = _nearest(x - disparity, y, *parts, from_right=True)
+  owner, disparity, _, is_core = _nearest(x, y, *parts, from_right=False)
+  left = color_at(owner, x, y, is_core)
+  owner_right, _, *seen = _nearest(x, y, *parts, from_right=True)
+  right = color_at(owner_right, seen[0], y, seen[1])
+  right = right * (1 + rng.uniform(-GAIN, GAIN))
+  there, *_ = _nearest(x - disparity, y, *parts, from_right=True)
   left, right = (
     np.clip(view + NOISE * rng.standard_normal(view.shape), 0, 1).astype(np.float32)
     for view in (left, right)
@@ -111,13 +127,16 @@ def _scene(rng, shape, max_disp, objects, half_axes, textureless, slant):
     "right": right,
     "disparity": disparity.astype(np.float32),
     "occluded": (there != owner) | (x - disparity < 0),
-    "textureless": faint[owner],
+    "textureless": faint[owner] & is_core,
     "edge": _near_edges(owner),
   }
 
 
-def _nearest(x, y, plane, center, axes, angle, sides, max_disp, *, from_right):
-  """Returns the surface seen at points of a view, its disparity, and the left x."""
+def _nearest(x, y, plane, center, axes, angle, sides, max_disp, rim, *, from_right):
+  """Returns what is seen at points of a view: surface, disparity, left x, if in core.
+
+  The core of a surface is what lies within its rim.
+  """
   a, b, c = (term[:, None, None] for term in plane.T)
   where = (
     (x + a + c * y) / (1 - b) if from_right else np.broadcast_to(x, (len(a), *x.shape))
@@ -130,10 +149,14 @@ def _nearest(x, y, plane, center, axes, angle, sides, max_disp, *, from_right):
     (cosine * u + sine * v) / axes[:, 0, None, None],
     (cosine * v - sine * u) / axes[:, 1, None, None],
   )
-  inside = u * u + v * v < 1
+  # How far a point is on its way from the middle, 0, to the outline, 1.
+  reached = np.sqrt(u * u + v * v)
   for side in range(_SIDES):
     turn = 2 * np.pi * side / _SIDES
-    inside &= np.cos(turn) * u + np.sin(turn) * v < sides[:, side, None, None]
+    beyond = np.cos(turn) * u + np.sin(turn) * v - sides[:, side, None, None]
+    reached = np.maximum(reached, 1 + beyond)
+  core = (reached < 1 - rim / axes.min(1)[:, None, None]) | (rim == 0)
+  inside = reached < 1
   inside &= (disparity > _LEAST_DISPARITY) & (disparity < max_disp)
   inside[0] = True
   owner = np.argmax(np.where(inside, disparity, -np.inf), axis=0)
@@ -142,6 +165,7 @@ def _nearest(x, y, plane, center, axes, angle, sides, max_disp, *, from_right):
     owner,
     np.take_along_axis(disparity, pick, 0)[0],
     np.take_along_axis(where, pick, 0)[0],
+    np.take_along_axis(core, pick, 0)[0],
   )
 
 

@@ -55,6 +55,17 @@ class StereoScenesTest(absltest.TestCase):
       near = pairs["disparity"][pairs["disparity"] > 0.35 * 24]  # no background
       self.assertEqual(len(np.unique(near)) <= 6, slant == 0)
 
+  def test_textureless_surfaces_may_have_a_rim_with_texture(self):
+    rimmed = stereo_scenes.random_pairs(3, 6, 48, 96, 24, rim=6.0)
+    np.testing.assert_array_equal(rimmed["disparity"], self.pairs["disparity"])
+    flat, before = rimmed["textureless"], self.pairs["textureless"]
+    self.assertFalse((flat & ~before).any())
+    self.assertBetween(flat.sum() / before.sum(), 0.2, 0.8)
+    steps = np.abs(np.diff(rimmed["left"].mean(-1), axis=2))
+    rim = before & ~flat & ~self.pairs["edge"]
+    self.assertGreater(steps[rim[:, :, 1:]].mean(), 0.02)
+    self.assertLess(steps[flat[:, :, 1:] & flat[:, :, :-1]].mean(), 0.01)
+
   def test_no_scenes_are_refused(self):
     with self.assertRaises(AssertionError):
       stereo_scenes.random_pairs(0, 0, 48, 96, 24)

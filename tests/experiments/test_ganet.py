@@ -95,7 +95,7 @@ class ExperimentTest(absltest.TestCase):
     }
     run = mock.Mock()
     claims.claim_guided_layers(run, rows, (0, 1))
-    claims.claim_fractions(run, [(0.1, 0.2), (0.3, 0.4)], (0, 1))
+    claims.claim_fractions(run, claims.LGA, [(0.1, 0.2), (0.3, 0.4)], (0, 1))
     compared = [
       (call.kwargs["ours"], call.kwargs["baseline"], call.kwargs["better"])
       for call in run.claim.call_args_list

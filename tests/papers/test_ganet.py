@@ -13,6 +13,8 @@ from absl.testing import absltest, parameterized
 
 from jaxvision.data import fields, images
 from jaxvision.errors import UserError
+from jaxvision.ops.aggregation import normalize_weights
+from jaxvision.ops.convolution import conv
 from jaxvision.papers.ganet import (
   claims,
   dataset,
@@ -22,12 +24,15 @@ from jaxvision.papers.ganet import (
   model,
   prediction,
   published,
+  starts,
   stereo_data,
   training_free,
 )
 from jaxvision.papers.ganet.cost_aggregation import SGABlock, directional_weights
 from jaxvision.papers.ganet.features import Features
+from jaxvision.papers.ganet.guidance import Guidance
 from jaxvision.papers.ganet.heads import upsample
+from jaxvision.train import jit_once
 
 
 @functools.cache
@@ -109,6 +114,37 @@ class NetworkTest(parameterized.TestCase):
     # Channel 1 of the second direction, term 3: 10 + 5 + 3.
     ratio = weights[..., 1, 3, 1] / weights[..., 1, 0, 1]
     np.testing.assert_allclose(ratio, raw[..., 18] / raw[..., 15], rtol=1e-4)
+
+  def test_guided_layers_lean_to_a_plain_start(self):
+    image = np.random.default_rng(0).standard_normal((1, 24, 24, 8), np.float32)
+    means = []
+    for lean in (0.0, 30.0):
+      net = Guidance(2, 0, True, 4, lean=lean)
+      start = jit_once(functools.partial(net.init_with_output, train=True))
+      weights, _ = start(jax.random.key(0), image)
+      path = jnp.mean(directional_weights(weights["sg2"])[:, 2:-2, 2:-2], (0, 1, 2))
+      first = jnp.mean(directional_weights(weights["sg1"])[..., 0, :])
+      window = normalize_weights(weights["lg1"][:, 2:-2, 2:-2], axis=-1)
+      means.append((path, jnp.mean(window, (0, 1, 2))))
+    (random, scattered), (path, window) = means
+    self.assertLess(float(jnp.abs(jnp.mean(random, (0, 2))).max()), 0.25)
+    self.assertLess(float(jnp.abs(scattered).max()), 0.1)
+    expected = np.broadcast_to([[0.25], [0.55], [0.1], [0.1], [0]], path.shape)
+    np.testing.assert_allclose(path, expected, atol=0.08)
+    self.assertGreater(float(first), 0.7)
+    self.assertEqual(int(jnp.argmax(window)), 37)  # d, the pixel itself
+    self.assertGreater(float(window[37]), 0.85)
+
+  def test_volumes_start_as_differences(self):
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((1, 3, 5, 6, 4)).astype(np.float32)
+    kernel = starts.difference(jax.random.key(0), (3, 3, 3, 8, 4))
+    both = np.concatenate([features, features], axis=-1)
+    np.testing.assert_allclose(conv(both, kernel), 0, atol=1e-5)
+    half = np.concatenate([0 * features, features], axis=-1)
+    self.assertGreater(float(jnp.std(conv(half, kernel))), 0.5)
+    same = conv(features, starts.identity(None, (3, 3, 3, 4, 4)))
+    np.testing.assert_allclose(same, features, rtol=1e-6)
 
   def test_sga_changes_far_pixels_and_its_absence_near_ones_only(self):
     volume = np.zeros((1, 3, 1, 24, 2), np.float32)
@@ -359,6 +395,23 @@ class EvaluationTest(absltest.TestCase):
     right = weights[0, 0, :, 2, 0, 0]
     self.assertGreater(right[3], 0.99)  # the path starts anew at the edge
     self.assertLess(right[2], 0.2)
+
+  def test_texture_is_what_changes_along_a_row(self):
+    image = np.full((6, 12, 3), 0.5, np.float32)
+    image[::2] += 0.1  # lines along rows tell nothing about disparities
+    self.assertTrue(training_free.textureless(image).all())
+    image[:, 8:, :] += 0.02
+    flat = training_free.textureless(image)
+    self.assertTrue(flat[:, :6].all() and flat[:, 9:].all())
+    self.assertFalse(flat[:, 6:9].any())
+
+  def test_errors_without_learning_count_where_the_truth_is_known(self):
+    pair = {
+      "disparity": np.array([[2.0, 2.0, 2.0, np.inf]]),
+      "textureless": np.array([[True, True, False, True]]),
+    }
+    rates = training_free.wrong_rates(np.array([[0.5, 2.9, 9.0, 0.0]]), pair)
+    self.assertEqual(rates, {"all": 2 / 3, "textureless": 0.5})
 
   def test_properties_hold(self):
     for name, (ours, bound) in claims.properties().items():

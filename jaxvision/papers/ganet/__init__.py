@@ -9,9 +9,9 @@ semi-global matching along whole image rows and columns, and local guided aggreg
 (LGA), a filter of each pixel's own, before and after the softmin over disparities.
 
 Modules: `model` (the whole, every variant), `features`, `guidance`, `cost_aggregation`,
-`heads`, `layers`; `losses`, `training`, `stereo_data` (files and augmentation),
-`dataset`, `prediction`, `training_free`, `published`. The layers themselves are
-`jaxvision.ops.aggregation` and `jaxvision.ops.local_aggregation`.
+`heads`, `layers`, `starts`; `losses`, `training`, `stereo_data` (files and
+augmentation), `dataset`, `prediction`, `training_free`, `published`. The layers
+themselves are `jaxvision.ops.aggregation` and `jaxvision.ops.local_aggregation`.
 """
 
 from jaxvision.papers.ganet.model import VARIANTS, GANet

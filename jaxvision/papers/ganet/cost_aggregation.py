@@ -14,7 +14,8 @@ from jaxvision.ops.aggregation import (
 )
 from jaxvision.papers.ganet.features import scaled
 from jaxvision.papers.ganet.heads import Head
-from jaxvision.papers.ganet.layers import BasicConv, Conv2x
+from jaxvision.papers.ganet.layers import KERNEL_INIT, BasicConv, Conv2x
+from jaxvision.papers.ganet.starts import difference, small
 
 
 class SGABlock(nn.Module):
@@ -73,6 +74,8 @@ class CostAggregation(nn.Module):
     lga: whether the last head has LGA.
     width: channels; the authors' network has 32.
     authors_gradient: as `semi_global_aggregation` has it.
+    plain_start: whether the first convolution starts as a difference of the views, and
+      heads with small costs.
   """
 
   max_disp: int
@@ -84,6 +87,7 @@ class CostAggregation(nn.Module):
   lga: bool = True
   width: int = 32
   authors_gradient: bool = False
+  plain_start: bool = False
 
   @nn.compact
   def __call__(
@@ -111,9 +115,12 @@ class CostAggregation(nn.Module):
       )
 
     def head(x, number, filters=None):
-      return Head(self.max_disp, name=f"disp{number}")(x, filters)
+      init = small if self.plain_start else KERNEL_INIT
+      return Head(self.max_disp, init, name=f"disp{number}")(x, filters)
 
-    x = BasicConv(outer, (3, 3, 3), relu=False, name="conv_start")(volume, train=train)
+    init = difference if self.plain_start else None
+    first = BasicConv(outer, (3, 3, 3), relu=False, kernel_init=init, name="conv_start")
+    x = first(volume, train=train)
     x = aggregate(x, 1)
     if not self.hourglasses:
       for number in range(2, self.convolutions + 1):

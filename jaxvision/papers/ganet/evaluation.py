@@ -11,7 +11,10 @@ from jaxvision.papers.ganet.stereo_data import normalize
 from jaxvision.train import jit_once
 
 STRATA = ("textureless", "edge", "occluded", "visible")
-SMALL_PENALTY, LARGE_PENALTY = 0.05, 0.6  # of classical SGM, for costs in [0, 1]
+# Of classical SGM, for costs in [0, 1]: the costs' truncation and share of gradients,
+# milder than for photographs as the scenes have more noise, and the penalties.
+TRUNCATION, GRADIENT_SHARE = (0.12, 0.04), 0.6
+SMALL_PENALTY, LARGE_PENALTY = 0.05, 0.6
 
 
 def predict_all(
@@ -88,9 +91,15 @@ def classical(pairs: Mapping[str, np.ndarray], max_disp: int) -> np.ndarray:
 @functools.cache
 def _compiled_matching(max_disp):
   def match(left, right):
-    cost = 1 - training_free.matching_scores(left, right, max_disp + 1)
+    scores = training_free.matching_scores(
+      left,
+      right,
+      max_disp + 1,
+      truncation=TRUNCATION,
+      gradient_share=GRADIENT_SHARE,
+    )
     cost = aggregation.classical_semi_global_matching(
-      cost, SMALL_PENALTY, LARGE_PENALTY
+      1 - scores, SMALL_PENALTY, LARGE_PENALTY
     )
     return cost_volume.winner_takes_all(cost)
 

@@ -6,9 +6,13 @@ import flax.linen as nn
 from jaxvision.ops.aggregation import TERMS
 from jaxvision.papers.ganet.features import scaled
 from jaxvision.papers.ganet.layers import BasicConv, plain_conv
+from jaxvision.papers.ganet.starts import path_start, window_start
 
 WINDOW = 5  # side of the LGA filter
 _DIRECTIONS = 4
+# Channels that LGA filters are read from in narrow networks. Where all of them are off,
+# as few often are on a surface without texture, a filter is zero, and the disparity.
+_LEAST = 8
 
 
 class Guidance(nn.Module):
@@ -19,12 +23,14 @@ class Guidance(nn.Module):
     inner: number of those at a sixth: sg11, sg12, ...
     lga: whether there are filters lg1 and lg2.
     width: channels of the volume at a third; the authors' network has 32.
+    lean: how training starts, see `starts`.
   """
 
   outer: int = 3
   inner: int = 4
   lga: bool = True
   width: int = 32
+  lean: float = 0.0
 
   @nn.compact
   def __call__(self, x: chex.Array, *, train: bool) -> dict[str, chex.Array]:
@@ -40,7 +46,11 @@ class Guidance(nn.Module):
       lg1, lg2: [N, H, W, 75].
     """
     small, middle, large = (scaled(c, self.width) for c in (16, 32, 48))
+    small = max(small, _LEAST)
     weights = {}
+    taps = 3 * WINDOW**2
+    first, path = (path_start(self.lean, first) for first in (True, False))
+    window = window_start(self.lean, taps)
     x = full = BasicConv(small, name="conv0")(x, train=train)
     x = BasicConv(middle, (5, 5), 3, 2, name="conv1_0")(x, train=train)
     x = BasicConv(middle, name="conv1_1")(x, train=train)
@@ -49,7 +59,8 @@ class Guidance(nn.Module):
         x = BasicConv(middle, name=f"conv{number}")(x, train=train)
       name = f"weight_sg{number}"
       outputs = _DIRECTIONS * TERMS * middle
-      weights[f"sg{number}"] = plain_conv(outputs, name=name)(x)
+      init = first if number == 1 else path
+      weights[f"sg{number}"] = plain_conv(outputs, name=name, init=init)(x)
     for number in range(11, self.inner + 11):
       if number == 11:
         x = BasicConv(large, stride=2, name="conv11_0")(x, train=train)
@@ -58,9 +69,9 @@ class Guidance(nn.Module):
         x = BasicConv(large, name=f"conv{number}")(x, train=train)
       name = f"weight_sg{number}"
       outputs = _DIRECTIONS * TERMS * large
-      weights[f"sg{number}"] = plain_conv(outputs, name=name)(x)
+      weights[f"sg{number}"] = plain_conv(outputs, name=name, init=path)(x)
     for number in (1, 2) if self.lga else ():
       y = BasicConv(small, name=f"weight_lg{number}_0")(full, train=train)
       name = f"weight_lg{number}_1"
-      weights[f"lg{number}"] = plain_conv(3 * WINDOW**2, name=name)(y)
+      weights[f"lg{number}"] = plain_conv(taps, name=name, init=window)(y)
     return weights

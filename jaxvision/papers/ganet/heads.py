@@ -1,5 +1,7 @@
 """Disparity heads, with and without local guided aggregation (M8, M9)."""
 
+from collections.abc import Callable
+
 import chex
 import flax.linen as nn
 import jax
@@ -10,7 +12,7 @@ from jaxvision.ops.cost_volume import expected_disparity, softmin_disparity
 from jaxvision.ops.local_aggregation import local_guided_aggregation
 from jaxvision.ops.resize import weights as resize_weights
 from jaxvision.papers.ganet.guidance import WINDOW
-from jaxvision.papers.ganet.layers import plain_conv
+from jaxvision.papers.ganet.layers import KERNEL_INIT, plain_conv
 
 SCALE = 3  # the volume is at a third of the resolution
 
@@ -20,9 +22,11 @@ class Head(nn.Module):
 
   Attributes:
     max_disp: the largest disparity; max_disp + 1 candidates are regressed over.
+    kernel_init: of the convolution.
   """
 
   max_disp: int
+  kernel_init: Callable[..., chex.Array] = KERNEL_INIT
 
   @nn.compact
   def __call__(
@@ -36,7 +40,7 @@ class Head(nn.Module):
         normalised; None for a head without LGA. With them, disparities may leave
         [0, max_disp], as weights may be negative.
     """
-    cost = plain_conv(1, axes=3, name="conv32x1")(volume)[..., 0]
+    cost = plain_conv(1, axes=3, name="conv32x1", init=self.kernel_init)(volume)[..., 0]
     cost = upsample(cost, self.max_disp + 1)
     if filters is None:
       return softmin_disparity(cost)

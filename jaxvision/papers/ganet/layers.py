@@ -1,6 +1,6 @@
 """The convolution blocks of all parts, in two and three dimensions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import chex
 import flax.linen as nn
@@ -24,6 +24,7 @@ class BasicConv(nn.Module):
     padding: of all axes, both ends.
     transposed: whether it is a transposed convolution.
     relu: whether there is a ReLU.
+    kernel_init: of the convolution; None is the authors'.
   """
 
   features: int
@@ -32,18 +33,20 @@ class BasicConv(nn.Module):
   padding: int = 1
   transposed: bool = False
   relu: bool = True
+  kernel_init: Callable[..., chex.Array] | None = None
 
   @nn.compact
   def __call__(self, x: chex.Array, *, train: bool) -> chex.Array:
     """Returns [N, *outputs, features] of [N, *spatial, C]."""
     layer = ConvTranspose if self.transposed else Conv
+    authors = TRANSPOSED_INIT if self.transposed else KERNEL_INIT
     x = layer(
       self.features,
       tuple(self.kernel),
       strides=self.stride,
       padding=self.padding,
       use_bias=False,
-      kernel_init=TRANSPOSED_INIT if self.transposed else KERNEL_INIT,
+      kernel_init=self.kernel_init or authors,
       name="conv",
     )(x)
     x = batch_norm(train=train, name="bn")(x)
@@ -78,13 +81,13 @@ class Conv2x(nn.Module):
     )
 
 
-def plain_conv(features: int, axes: int = 2, *, name: str) -> Conv:
+def plain_conv(features: int, axes: int = 2, *, name: str, init=KERNEL_INIT) -> Conv:
   """Returns a convolution with a window of 3, without bias or normalisation."""
   return Conv(
     features,
     (3,) * axes,
     padding=1,
     use_bias=False,
-    kernel_init=KERNEL_INIT,
+    kernel_init=init,
     name=name,
   )

@@ -1,6 +1,7 @@
 """The whole network, in the sizes of the paper and of the authors' repository."""
 
 import dataclasses
+import functools
 
 import chex
 import flax.linen as nn
@@ -14,6 +15,7 @@ from jaxvision.papers.ganet.features import Features, scaled
 from jaxvision.papers.ganet.guidance import Guidance
 from jaxvision.papers.ganet.heads import SCALE
 from jaxvision.papers.ganet.layers import BasicConv, plain_conv
+from jaxvision.papers.ganet.starts import identity
 
 SIDE = 48  # image sides are multiples of it
 DISPARITY_STEP = 12  # and max_disp of this
@@ -69,6 +71,10 @@ class GANet(nn.Module):
     sga: whether SGA layers aggregate; without, GA-Net*.
     lga: whether the last head has LGA.
     authors_gradient: as `semi_global_aggregation` has it.
+    lean: how much the guided layers start as plain averages, see `starts`; the
+      authors' do not.
+    plain_start: whether the volume starts as differences of the views and all
+      candidates as nearly alike; the authors' do not.
 
   Source: Zhang et al., CVPR 2019, Section 4; GANet_deep.py and GANet11.py.
   """
@@ -80,6 +86,8 @@ class GANet(nn.Module):
   sga: bool = True
   lga: bool = True
   authors_gradient: bool = False
+  lean: float = 0.0
+  plain_start: bool = False
 
   @nn.compact
   def __call__(
@@ -109,9 +117,11 @@ class GANet(nn.Module):
     stem = BasicConv(self.width, name="conv_start_1")(stem, train=train)
     trunk = Features(self.width, self.trunk, name="feature")
     features = trunk(left, train=train)
+    same = identity if self.plain_start else None
+    match = functools.partial(BasicConv, self.width, kernel_init=same)
     volume = concatenation_volume(
-      BasicConv(self.width, name="conv_x")(features, train=train),
-      BasicConv(self.width, name="conv_y")(trunk(right, train=train), train=train),
+      match(name="conv_x")(features, train=train),
+      match(name="conv_y")(trunk(right, train=train), train=train),
       self.max_disp // SCALE + 1,
     )
     refined = plain_conv(self.width, name="conv_refine")(features)
@@ -122,6 +132,7 @@ class GANet(nn.Module):
       shape.inner_layers if self.sga else 0,
       self.lga,
       self.width,
+      self.lean,
       name="guidance",
     )(jnp.concatenate([stem, refined], axis=-1), train=train)
     return CostAggregation(
@@ -134,5 +145,6 @@ class GANet(nn.Module):
       self.lga,
       self.width,
       self.authors_gradient,
+      self.plain_start,
       name="cost_agg",
     )(volume, guidance, train=train)

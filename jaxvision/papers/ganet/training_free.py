@@ -12,14 +12,18 @@ from jaxvision.ops import aggregation, cost_volume
 
 DOWNSAMPLING = 3  # of the motorcycle pair
 CANDIDATES = 24
-TRUNCATION = (0.12, 0.04)  # of differences of colour, of horizontal gradient
-GRADIENT_SHARE = 0.6
+# Of differences of colour and of horizontal gradient, and the latter's share.
+# Source: Bleyer et al., PatchMatch Stereo, BMVC 2011, Section 4.
+TRUNCATION = (10 / 255, 2 / 255)
+GRADIENT_SHARE = 0.9
 SIMILARITY = 0.04  # difference of colour at which a path's memory falls by e
 MEMORY = 8.0  # weight of the path's own candidate, of its neighbours, of its maximum
 NEIGHBOURS = 1.0
 JUMP = 0.5
-TEXTURELESS = 0.02  # standard deviation of brightness around a pixel
-_WINDOW = 7
+# Mean squared horizontal gradient in a window around a pixel without texture.
+# Source: Scharstein and Szeliski, IJCV 2002, Section 5.1.
+TEXTURELESS = 4 / 255**2
+_WINDOW = 3
 
 
 def motorcycle() -> dict[str, np.ndarray]:
@@ -38,18 +42,31 @@ def motorcycle() -> dict[str, np.ndarray]:
     return blocks.mean((1, 3)).astype(np.float32) / 255
 
   left = smaller(left)
-  grey = np.pad(left.mean(-1), _WINDOW // 2, mode="edge")
-  windows = np.lib.stride_tricks.sliding_window_view(grey, (_WINDOW, _WINDOW))
   return {
     "left": left,
     "right": smaller(right),
     "disparity": disparity[k // 2 : height : k, k // 2 : width : k] / k,
-    "textureless": windows.std((2, 3)) < TEXTURELESS,
+    "textureless": textureless(left),
   }
 
 
+def textureless(image: np.ndarray) -> np.ndarray:
+  """Returns which pixels of [H, W, 3] in [0, 1] have no texture, [H, W] bool."""
+  chex.assert_shape(image, (None, None, 3))
+  grey = image.mean(-1)
+  slope = np.diff(grey, axis=1, append=grey[:, -1:])
+  padded = np.pad(np.square(slope), _WINDOW // 2, mode="edge")
+  windows = np.lib.stride_tricks.sliding_window_view(padded, (_WINDOW, _WINDOW))
+  return windows.mean((2, 3)) < TEXTURELESS
+
+
 def matching_scores(
-  left: chex.Array, right: chex.Array, candidates: int = CANDIDATES
+  left: chex.Array,
+  right: chex.Array,
+  candidates: int = CANDIDATES,
+  *,
+  truncation: tuple[float, float] = TRUNCATION,
+  gradient_share: float = GRADIENT_SHARE,
 ) -> chex.Array:
   """Returns 1 - the truncated differences of colour and of horizontal gradient.
 
@@ -57,6 +74,8 @@ def matching_scores(
     left: [N, H, W, 3] in [0, 1].
     right: of the same shape.
     candidates: D.
+    truncation: largest difference of colour, and of horizontal gradient, that counts.
+    gradient_share: weight of the gradient.
 
   Returns:
     [N, D, H, W] in [0, 1].
@@ -69,10 +88,10 @@ def matching_scores(
   color, slope = (
     cost_volume.absolute_difference_volume(*views, candidates, truncation=limit) / limit
     for views, limit in zip(
-      ((left, right), (gradient(left), gradient(right))), TRUNCATION, strict=True
+      ((left, right), (gradient(left), gradient(right))), truncation, strict=True
     )
   )
-  return 1 - (1 - GRADIENT_SHARE) * color - GRADIENT_SHARE * slope
+  return 1 - (1 - gradient_share) * color - gradient_share * slope
 
 
 def edge_weights(image: chex.Array) -> chex.Array:
@@ -136,15 +155,28 @@ def compare(pair: dict[str, np.ndarray]) -> dict[str, dict]:
     "SGA, sum": guided(scores, left, "sum"),
     "box 5 x 5 x 3": box(scores),
   }
-  truth = pair["disparity"]
-  known = np.isfinite(truth) & (np.arange(truth.shape[1]) >= CANDIDATES)
   rows = {}
   for name, volume in ways.items():
     disparity = np.asarray(cost_volume.winner_takes_all(-volume))[0]
-    wrong = np.abs(disparity - np.where(known, truth, 0)) > 1
-    rows[name] = {
-      "disparity": disparity,
-      "all": float(wrong[known].mean()),
-      "textureless": float(wrong[known & pair["textureless"]].mean()),
-    }
+    rows[name] = {"disparity": disparity, **wrong_rates(disparity, pair)}
   return rows
+
+
+def wrong_rates(disparity: np.ndarray, pair: dict[str, np.ndarray]) -> dict[str, float]:
+  """Returns the rates of errors above 1 pixel where the truth is known.
+
+  Pixels count that only the left view sees, as in the paper's errors.
+
+  Args:
+    disparity: [H, W].
+    pair: as `motorcycle` returns it.
+
+  Returns:
+    {"all": rate, "textureless": rate}.
+  """
+  known = np.isfinite(pair["disparity"])
+  wrong = np.abs(disparity - np.where(known, pair["disparity"], 0)) > 1
+  return {
+    "all": float(wrong[known].mean()),
+    "textureless": float(wrong[known & pair["textureless"]].mean()),
+  }
