@@ -2,7 +2,7 @@
 
 Tubes of rings stand for torso, head and limbs, at the joints of SMPL's skeleton. It has
 everything that SMPL has: blend shapes, skinning weights, regressors of joints, and a
-mesh of half as many rings with the matrices between the two.
+mesh of every second vertex of every second ring with the matrices between the two.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ SHAPES = 10
 PARTS = ("background", "head", "torso", "left arm", "right arm", "left leg")
 PARTS += ("right leg",)
 
-_ROUND = {"torso": 10, "leg": 8, "arm": 6}  # vertices of a ring
+_ROUND = {"torso": 10, "leg": 8, "arm": 6}  # vertices of a ring, an even number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ def make(detail: int = 1, seed: int = 0) -> StandIn:
   """Returns the stand-in body.
 
   Args:
-    detail: multiplies the rings; 1 gives 696 vertices and 372 coarse ones.
+    detail: multiplies the rings; 1 gives 696 vertices and 191 coarse ones.
     seed: of the pose-dependent changes.
   """
   tubes = [
@@ -190,20 +190,23 @@ class _Tube:
     self.vertices = self._surface(places, radii)
     self.weights = self._weights(bones, joints, root)
     rings = 1 + np.arange(0, self.rings, 2)[:, None] * self.round
-    rings = rings + np.arange(self.round)
+    rings = rings + np.arange(0, self.round, 2)
     self._kept = np.concatenate([[0], rings.reshape(-1), [len(self.vertices) - 1]])
 
   @property
   def kept(self):
     return self.first + self._kept
 
-  def ring(self, number):
-    """Returns the vertices of a ring."""
-    return self.first + 1 + number * self.round + np.arange(self.round)
+  def ring(self, number, step=1):
+    """Returns every `step`-th vertex of a ring."""
+    return self.first + 1 + number * self.round + np.arange(0, self.round, step)
 
   def faces(self, step):
-    """Returns the triangles between every `step`-th ring, seen from outside."""
-    rings = [self.ring(r) for r in range(0, self.rings, step)]
+    """Returns the triangles of every `step`-th vertex of every `step`-th ring.
+
+    They are seen from outside.
+    """
+    rings = [self.ring(r, step) for r in range(0, self.rings, step)]
     triangles = []
     for lower, upper in itertools.pairwise(rings):
       around, above = np.roll(lower, -1), np.roll(upper, -1)
@@ -223,7 +226,7 @@ class _Tube:
     return np.where(heights > neck, PARTS.index("head"), PARTS.index("torso"))
 
   def _fan(self, end, ring, following):
-    return np.stack([np.full(self.round, end), ring, following], 1)
+    return np.stack([np.full(len(ring), end), ring, following], 1)
 
   def _surface(self, places, radii):
     tangents = np.gradient(places, axis=0)
@@ -269,7 +272,7 @@ def _bridges(tubes, template):
   torso = tubes[0].kept
   edges = []
   for limb in tubes[1:]:
-    ring = limb.ring(0)
+    ring = limb.ring(0, 2)
     apart = np.linalg.norm(template[ring][:, None] - template[torso], axis=-1)
     edges.append(np.stack([ring, torso[apart.argmin(axis=1)]], axis=1))
   return np.concatenate(edges)
@@ -283,18 +286,46 @@ def _edges(faces, bridges):
 
 
 def _up_sampling(tubes, coarse_of):
-  """Returns the elements of the matrix that interpolates between kept rings."""
+  """Returns the elements of the matrix that interpolates between kept vertices.
+
+  Within a ring it is exact for ellipses, which needs negative weights as SMPL's matrix
+  has them; between rings it is linear.
+  """
   row, column, value = [], [], []
+
+  def add(rows, ring, around, weight):
+    """Adds a ring [round] of rows as that of kept vertices, `around` [round, kept]."""
+    kept = coarse_of[ring]
+    row.append(np.repeat(rows, len(kept)))
+    column.append(np.tile(kept, len(rows)))
+    value.append(weight * around.reshape(-1))
+
   for tube in tubes:
-    row += [tube.kept]
-    column += [coarse_of[tube.kept]]
-    value += [np.ones(len(tube.kept))]
-    for ring in range(1, tube.rings, 2):
-      for other in (ring - 1, ring + 1):
-        row += [tube.ring(ring)]
-        column += [coarse_of[tube.ring(other)]]
-        value += [np.full(tube.round, 0.5)]
-  return np.concatenate(row), np.concatenate(column), np.concatenate(value)
+    ends = tube.kept[[0, -1]]
+    row.append(ends)
+    column.append(coarse_of[ends])
+    value.append(np.ones(2))
+    around = _around_ring(tube.round)
+    for ring in range(tube.rings):
+      sources = (ring - 1, ring + 1) if ring % 2 else (ring,)
+      for source in sources:
+        add(tube.ring(ring), tube.ring(source, 2), around, 1 / len(sources))
+  row, column, value = map(np.concatenate, (row, column, value))
+  is_there = value != 0
+  return row[is_there], column[is_there], value[is_there]
+
+
+def _around_ring(count):
+  """Returns [count, count / 2] weights of every second point of an ellipse."""
+  places = np.arange(count)
+  weights = np.zeros((count, count // 2))
+  weights[places[::2], places[::2] // 2] = 1
+  # Halfway between two neighbours lies the point, moved towards the centre.
+  moved = np.cos(2 * np.pi / count)
+  for neighbour in (places[1::2] - 1, (places[1::2] + 1) % count):
+    weights[places[1::2], neighbour // 2] = 0.5 / moved
+  weights[1::2] += (1 - 1 / moved) / (count // 2)
+  return weights
 
 
 def _shape_directions(template, weights, joints):

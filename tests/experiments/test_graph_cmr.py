@@ -59,6 +59,7 @@ class ExperimentTest(absltest.TestCase):
       ("--config.variants=grph", "variants .*grph.*there are graph"),
       ("--config.readouts=false", "readouts are of 'true' meshes"),
       ("--config.mixture=most", "mixture 'most': all, itw"),
+      ("--config.source=files", "whitened readouts are of rendered people"),
     ):
       with self.assertRaisesRegex(launcher.UserError, message):
         launching.config("graph_cmr", experiment, argument)

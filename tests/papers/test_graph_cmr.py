@@ -18,6 +18,7 @@ from jaxvision.papers.graph_cmr import (
   metrics,
   network,
   published,
+  readout,
   rendering,
   variants,
 )
@@ -51,6 +52,9 @@ class LayersTest(parameterized.TestCase):
     )
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(variables))
     self.assertBetween(largest, 0.8 / 42, 1 / 42)
+    usual = VertexLinear(6, "fan_in").init(jax.random.key(0), x, shared)
+    largest = np.abs(usual["params"]["kernel"]).max()
+    self.assertBetween(largest, 0.8 / 7**0.5, 1 / 7**0.5)
 
   @parameterized.parameters((16, 16, False), (16, 32, True))
   def test_a_block_skips_by_a_map_only_where_the_width_changes(self, a, b, has_map):
@@ -86,6 +90,29 @@ class NetworkTest(parameterized.TestCase):
     kinds = "norm_0" in str(variables["params"]["decoder"])
     self.assertEqual(kinds, name in ("graph", "no_neighbours"))
 
+  def test_cameras_may_start_with_a_scale(self):
+    own, _ = stand_in()
+    images = draw(1, 16, 16, 3)
+
+    def cameras(scale):
+      sizes = dataclasses.replace(SMALL, scale=scale)
+      net = variants.network(VARIANTS["fc"], sizes, body.sizes_of(own))
+      variables = net.init(jax.random.key(0), images, own)
+      return net.apply(variables, images, own).mesh.camera
+
+    plain, scaled = jit_once(lambda: (cameras(0.0), cameras(1.0)))()
+    np.testing.assert_allclose(scaled - plain, [[1, 0, 0]], atol=1e-6)
+
+  def test_the_small_encoder_says_where_it_sees_something(self):
+    own = network.Encoder(0, widths=(4,), code=3)
+    images = jnp.zeros((1, 32, 48, 3))
+    variables = jax.eval_shape(own.init, jax.random.key(0), images)
+    code = jax.eval_shape(own.apply, variables, images)
+    self.assertEqual(code.shape, (1, 6))
+    shares = jnp.zeros((1, 5, 9, 2)).at[0, 0, 4, 0].set(1).at[0, 4, 2, 1].set(1)
+    places = network.mean_places(shares)
+    np.testing.assert_allclose(places, [[[-1, 1], [0, -0.5]]], atol=1e-6)
+
   def test_a_body_without_neighbours_has_the_same_tables(self):
     own, _ = stand_in()
     alone = body.without_neighbours(own)
@@ -106,8 +133,8 @@ class NetworkTest(parameterized.TestCase):
     )["params"]
     count = network.count_parameters
     self.assertEqual(count(shapes["encoder"]), 23_508_032)  # ResNet-50 without fc
-    readout = 10338 * 1024 + 4 * 1024**2 + 1024 * 226 + 226 + 5 * 3 * 1024
-    self.assertEqual(count(shapes["readout"]), readout)
+    reads = 10338 * 1024 + 4 * 1024**2 + 1024 * 226 + 226 + 5 * 3 * 1024
+    self.assertEqual(count(shapes["readout"]), reads)
     block = 2 * 256 + 2 * 2 * 128 + 2 * 128 * 256 + 128**2 + 256 + 2 * 128
     first = 2 * 512 + 2 * 2 * 128 + 128 * 512 + 128 * 256 + 128**2 + 256 + 2 * 128
     first += 512 * 256 + 256
@@ -141,6 +168,23 @@ class NetworkTest(parameterized.TestCase):
       self.assertTrue(all(np.all(leaf == 0) for leaf in jax.tree.leaves(found[part])))
     leaves = jax.tree.leaves(found["readout"])
     self.assertGreater(max(np.abs(leaf).max() for leaf in leaves), 0)
+
+  def test_a_whitening_kernel_makes_small_differences_count(self):
+    rng = np.random.default_rng(0)
+    # One direction in which meshes differ by metres, others by millimetres.
+    spread = np.full(12, 0.004)
+    spread[0] = 2.0
+    basis = np.linalg.qr(rng.normal(size=(15, 15)))[0][:12]
+    amounts = rng.normal(size=(500, 12))
+    meshes = ((amounts * spread) @ basis + 1.0).reshape(500, 5, 3)
+    kernel = readout.whitening_kernel(meshes, 40, components=12, floor=1e-4)
+    self.assertEqual(kernel.shape, (30, 40))
+    by_vertex = kernel.reshape(5, 6, 40)
+    self.assertEqual(np.abs(by_vertex[:, 3:]).max(), 0)
+    features = meshes.reshape(500, 15) @ by_vertex[:, :3].reshape(15, 40)
+    large, *small = np.abs(np.linalg.lstsq(amounts, features - features.mean(0))[0])
+    self.assertBetween(np.mean(large) / np.mean(small), 0.5, 2.0)
+    self.assertBetween(features.std(axis=0).mean(), 0.7, 1.3)
 
 
 class CameraTest(absltest.TestCase):
@@ -265,7 +309,7 @@ class KeypointsTest(absltest.TestCase):
       self.assertEqual(keypoints.NAMES[other], name.replace("?", "right"))
 
 
-def checkpoint_shapes(channels=256, layers=5, vertices=1723, readout=1024):
+def checkpoint_shapes(channels=256, layers=5, vertices=1723, hidden=1024):
   """Returns {name: shape} of the authors' checkpoint."""
   encoder = network.Encoder(50)
   variables = jax.eval_shape(
@@ -316,13 +360,13 @@ def checkpoint_shapes(channels=256, layers=5, vertices=1723, readout=1024):
 
   prefix = "smpl_param_regressor.layers"
   for place, number in ((0, 0), (1, 0), (1, 3), (2, 0), (2, 3)):
-    inputs = 6 * vertices if place == 0 else readout
-    whole[f"{prefix}.{place}.fc_block.{number}.weight"] = (readout, inputs)
-    whole[f"{prefix}.{place}.fc_block.{number}.bias"] = (readout,)
+    inputs = 6 * vertices if place == 0 else hidden
+    whole[f"{prefix}.{place}.fc_block.{number}.weight"] = (hidden, inputs)
+    whole[f"{prefix}.{place}.fc_block.{number}.bias"] = (hidden,)
     for name in ("weight", "bias", "running_mean", "running_var"):
-      whole[f"{prefix}.{place}.fc_block.{number + 1}.{name}"] = (readout,)
+      whole[f"{prefix}.{place}.fc_block.{number + 1}.{name}"] = (hidden,)
     whole[f"{prefix}.{place}.fc_block.{number + 1}.num_batches_tracked"] = ()
-  return whole | {f"{prefix}.3.weight": (226, readout), f"{prefix}.3.bias": (226,)}
+  return whole | {f"{prefix}.3.weight": (226, hidden), f"{prefix}.3.bias": (226,)}
 
 
 class PublishedTest(absltest.TestCase):

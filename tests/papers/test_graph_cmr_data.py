@@ -21,6 +21,7 @@ from jaxvision.papers.graph_cmr import (
   dataset,
   keypoints,
   prediction,
+  rendering,
 )
 from jaxvision.papers.graph_cmr.augmentation import Change
 
@@ -87,56 +88,6 @@ class AnnotationsTest(FolderTestCase):
     np.savez(path, imgname=np.array([{"a": 1}], object))
     with self.assertRaisesRegex(UserError, "people.npz: damaged or not a npz file"):
       annotations.read(path)
-
-  def test_people_of_coco_need_a_whole_body(self):
-    joints = np.arange(51.0).reshape(17, 3)
-    joints[:, 2] = 2
-    part = joints.copy()
-    part[10, 2] = 0
-    content = {
-      "images": [{"id": 7, "file_name": "x.jpg"}],
-      "annotations": [
-        {"image_id": 7, "bbox": [10, 20, 30, 60], "keypoints": j.ravel().tolist()}
-        for j in (joints, part)
-      ],
-    }
-    path = self.folder / "coco.json"
-    path.write_text(json.dumps(content))
-    (one,) = annotations.coco(path)
-    self.assertEqual(one["imgname"], "train2014/x.jpg")
-    np.testing.assert_allclose(one["center"], [25, 50])
-    self.assertAlmostEqual(one["scale"], 1.2 * 60 / 200)
-    place = keypoints.NAMES.index("right wrist")
-    np.testing.assert_allclose(one["part"][place], [30, 31, 1])
-    np.testing.assert_allclose(one["part"][keypoints.NAMES.index("nose")], [0, 1, 1])
-    self.assertEqual(one["part"][12:19].sum(), 0)
-
-  def test_bodies_of_up3d(self):
-    path = self.folder / "1_body.pkl"
-    path.write_bytes(pickle.dumps({"pose": np.arange(72.0), "betas": np.ones(10)}, 2))
-    found = annotations.up3d_parameters(path)
-    np.testing.assert_array_equal(found["pose"], np.arange(72))
-    path.write_bytes(pickle.dumps({"pose": np.arange(72.0)}, 2))
-    with self.assertRaisesRegex(UserError, "lacks betas"):
-      annotations.up3d_parameters(path)
-
-  def test_human36m_joints_are_metres_about_the_pelvis(self):
-    positions = np.random.default_rng(0).normal(size=(32, 3)) * 1000
-    joints = annotations.h36m_joints(positions)
-    names = keypoints.NAMES
-    for name, index in (("left hip", 6), ("right ankle", 3), ("left wrist", 19)):
-      expected = (positions[index] - positions[11]) / 1000
-      np.testing.assert_allclose(joints[names.index(name), :3], expected)
-    self.assertEqual(joints[:, 3].sum(), 17)
-
-  def test_boxes_of_silhouettes(self):
-    mask = np.zeros((20, 30), bool)
-    mask[5:16, 10:15] = True
-    center, scale = annotations.silhouette_box(mask)
-    np.testing.assert_allclose(center, [12, 10])
-    self.assertAlmostEqual(scale, 1.2 * 10 / 200)
-    with self.assertRaisesRegex(UserError, "no box"):
-      annotations.silhouette_box(np.zeros((3, 3)))
 
 
 class AugmentationTest(parameterized.TestCase):
@@ -256,7 +207,7 @@ class DatasetTest(FolderTestCase):
     self.assertIsNone(found.parts)
 
   def test_missing_files_are_named(self):
-    with self.assertRaisesRegex(UserError, "missing in .*: extras/mpii_train.npz. Put"):
+    with self.assertRaisesRegex(UserError, "missing in .*: extras/mpii_train.npz. Unp"):
       dataset.load("mpii", "train", self.folder)
     root = self.prepare("coco", {"coco_2014_train.npz": [person(0)]})
     (root / "images" / "0.png").unlink()
@@ -277,14 +228,14 @@ class DatasetTest(FolderTestCase):
 class RenderedTest(absltest.TestCase):
   def test_people_stand_upright_within_the_picture(self):
     own, surface = body.stand_in()
-    for inputs in ("rgb", "parts"):
+    for inputs in ("rgb", "parts", "textured"):
       made = data.stand_ins(own, surface, 6, 0, size=32, inputs=inputs)
       for example in (made[i] for i in range(6)):
         places = example["keypoints"][:, :2]
         self.assertLess(np.abs(places).max(), 1.05)
         seen = example["labels"] > 0
         self.assertBetween(seen.mean(), 0.02, 0.5)
-        if inputs == "parts":
+        if inputs != "rgb":
           self.assertTrue(np.all(example["images"][~seen] == 0))
         head, pelvis = (keypoints.NAMES.index(name) for name in ("head", "pelvis"))
         self.assertLess(places[head, 1], places[pelvis, 1])  # y points downwards
@@ -295,6 +246,18 @@ class RenderedTest(absltest.TestCase):
     self.assertEqual(set(batch), set(shapes))
     for name, leaf in shapes.items():
       self.assertEqual(np.shape(batch[name]), leaf.shape[1:])
+
+  def test_of_a_closed_body_the_back_is_not_seen(self):
+    own, surface = body.stand_in()
+    made = data.poses(3, 0)
+    cameras = np.array([1.0, 0.0, 0.0]), np.array([0.8, 0.1, 0.2])
+    for vertices in data.posed(own, made["pose"], made["shape"]):
+      for camera in cameras:
+        arguments = vertices, surface.faces, camera, 48
+        whole = rendering.render(*arguments)
+        found = rendering.render_closed(*arguments)
+        self.assertGreater(np.mean(found.face == whole.face), 0.99)
+        np.testing.assert_array_equal(found.mask, whole.mask)
 
 
 class BodyFilesTest(FolderTestCase):

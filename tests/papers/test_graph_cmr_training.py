@@ -30,6 +30,7 @@ SMALL = variants.Sizes(
   encoder=0, encoder_widths=(4,), channels=16, layers=0, hidden=(16,), readout=16
 )
 BATCH, SIDE = 4, 16
+ADAM = optax.flatten(optax.adam(3e-3))  # compiled sooner than leaf by leaf
 # The graph network takes ten times as long to compile; the smoke preset trains it.
 KINDS = {"fc": dataclasses.replace(VARIANTS["fc"], reads=True)}
 KINDS["parameters"] = VARIANTS["parameters"]
@@ -56,7 +57,7 @@ def trained(name, steps=12):
   """Returns network, first state, last state, and the losses on the way."""
   own = people()[0]
   net = variants.network(KINDS[name], SMALL, body.sizes_of(own))
-  stage = training.stage(name, net, optax.adam(3e-3), first_shapes(), own)
+  stage = training.stage(name, net, ADAM, first_shapes(), own)
   first = jit_once(stage.init)(jax.random.key(0))
   step = jax.jit(stage.step)
   state, found = first, []
@@ -89,17 +90,24 @@ class TrainingTest(parameterized.TestCase):
     @jit_once
     def run(own, batch, cameras):
       _, vertices = training.true_mesh(own, batch)
-      return training.mesh_losses(own, vertices, cameras, batch, vertices)
+      # Everything is seen a tenth of the picture's half to the right.
+      moved = cameras.at[:, 1].add(0.1 / cameras[:, 0])
+      return training.mesh_losses(own, vertices, cameras, batch, vertices), {
+        error: training.mesh_losses(own, vertices, moved, batch, vertices, error)
+        for error in ("square", "absolute")
+      }
 
-    found = run(own, batch, cameras)
+    found, moved = run(own, batch, cameras)
     for name, loss in found.items():
       self.assertLess(float(loss), 1e-9, name)
+    self.assertAlmostEqual(float(moved["square"]["keypoints"]), 0.005, places=5)
+    self.assertAlmostEqual(float(moved["absolute"]["keypoints"]), 0.05, places=5)
 
   def test_a_readout_of_true_meshes_learns(self):
     own, _, _ = people()
     batch = {name: a_batch()[name] for name in ("pose", "shape")}
     stage = training.readout_stage(
-      "readout", None, SMALL, optax.adam(3e-3), data.pose_shapes(BATCH), own
+      "readout", None, SMALL, ADAM, data.pose_shapes(BATCH), own
     )
     state = jit_once(stage.init)(jax.random.key(1))
     step, found = jax.jit(stage.step), []
@@ -107,6 +115,11 @@ class TrainingTest(parameterized.TestCase):
       state, metrics = step(state, batch)
       found.append(float(metrics["loss"]))
     self.assertLess(found[-1], 0.9 * found[0])
+    self.assertTrue(training.has_readout(state))
+    kernel = np.ones_like(state.params["input_linear"]["kernel"])
+    begun = training.with_readout_kernel(state, kernel)
+    np.testing.assert_array_equal(begun.params["input_linear"]["kernel"], kernel)
+    self.assertEqual(jax.tree.structure(begun), jax.tree.structure(state))
     reads = variants.readout(SMALL, body.sizes_of(own))
     measured = evaluation.measure_readout(
       reads, training.readout_of(state), own, data.poses(4, 5)
@@ -117,9 +130,7 @@ class TrainingTest(parameterized.TestCase):
   def test_a_readout_of_a_network_keeps_it_frozen(self):
     own, _, _ = people()
     net, _, trained_state, _ = trained("fc")
-    stage = training.readout_stage(
-      "readout", net, SMALL, optax.adam(3e-3), first_shapes(), own
-    )
+    stage = training.readout_stage("readout", net, SMALL, ADAM, first_shapes(), own)
     state = jit_once(stage.init)(jax.random.key(1))
     state = training.with_frozen(state, trained_state)
     after, metrics = jax.eval_shape(stage.step, state, a_batch())
@@ -138,7 +149,7 @@ class TrainingTest(parameterized.TestCase):
   def test_a_pretrained_encoder_is_what_others_begin_with(self):
     _, first, _, _ = trained("fc")
     stage = training.pretraining_stage(
-      "encoder", variants.encoder(SMALL), optax.adam(3e-3), first_shapes()
+      "encoder", variants.encoder(SMALL), ADAM, first_shapes()
     )
     state = jit_once(stage.init)(jax.random.key(2))
     after, metrics = jax.eval_shape(stage.step, state, stage.batch)
@@ -171,6 +182,41 @@ class TrainingTest(parameterized.TestCase):
     joints = evaluation.measure_joints(predictor, source, data.to_batch, 3, 2)
     self.assertGreater(joints["MPJPE"], joints["reconstruction"])
 
+  def test_test_sets_are_recorded(self):
+    net, _, state, _ = trained("fc")
+    _, surface, source = people()
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    for name in ("mask", "parts"):
+      labels = np.full((SIDE, SIDE), 255 if name == "mask" else 2, np.uint8)
+      images.write_png(folder / f"{name}.png", labels)
+
+    class Labelled:
+      def __len__(self):
+        return len(source)
+
+      def __getitem__(self, index):
+        names = ("mask", "parts")
+        labels = {name: str(folder / f"{name}.png").encode() for name in names}
+        place = {"center": np.full(2, SIDE / 2), "scale": np.float32(SIDE / 200)}
+        return source[index] | labels | place
+
+    asked, run = [], FakeRun()
+
+    def load(name, split):
+      asked.append((name, split))
+      return Labelled()
+
+    predictor = Predictor.of(net, state)
+    claims.record_test_sets(run, "ours", predictor, surface, load, data.to_batch, 3, 2)
+    self.assertEqual(asked[-2:], [("up3d", "test"), ("lsp", "test")])
+    self.assertEqual(run.results["ours, protocol2: MPJPE"][1], 72.7)
+    self.assertEqual(run.results["ours, protocol1: read reconstruction"][1], 51.9)
+    measured = evaluation.measure(predictor, surface, source, data.to_batch, 3, 2)
+    found, _ = run.results["ours, UP-3D: shape error"]
+    self.assertAlmostEqual(found, measured["shape"], places=3)
+    self.assertEqual(run.results["ours, LSP: silhouette accuracy"][1], 0.9146)
+    self.assertLen(run.results, 8 + 1 + 4)
+
   def test_predictions_are_written(self):
     net, _, state, _ = trained("fc")
     _, surface, source = people()
@@ -197,6 +243,11 @@ class TrainingTest(parameterized.TestCase):
   def test_states_of_other_bodies_are_replaced(self):
     own, _, _ = people()
     _, first, _, _ = trained("fc")
+    kernel = np.ones_like(first.params["readout"]["input_linear"]["kernel"])
+    begun = training.with_readout_kernel(first, kernel)
+    found = begun.params["readout"]["input_linear"]["kernel"]
+    np.testing.assert_array_equal(found, kernel)
+    self.assertFalse(training.has_readout(trained("parameters")[1]))
     empty = jax.tree.map(jnp.zeros_like, first.model_state["body"])
     state = first.replace(model_state={**first.model_state, "body": empty})
     again = training.with_body(state, own)
@@ -207,7 +258,11 @@ class TrainingTest(parameterized.TestCase):
 
 class FakeRun:
   def __init__(self):
-    self.claims = {}
+    self.claims, self.results = {}, {}
+
+  def result(self, name, value, paper="", unit="", note=""):
+    del unit, note
+    self.results[name] = value, paper
 
   def claim(self, name, ours, baseline, better, **options):
     self.claims[name] = (ours, baseline, better, options["seeds"])

@@ -1,4 +1,4 @@
-"""Annotations of people: the authors' npz files, and what they are made of.
+"""Annotations of people, in the authors' npz files.
 
 A file holds N people: imgname (text), center [N, 2] in pixels, scale [N] (box side over
 200 pixels); and, where they are annotated, part [N, 24, 3] (x, y in pixels, annotated),
@@ -7,18 +7,14 @@ maskname and partname (text).
 """
 
 import io
-import json
-import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from jaxvision import published
 from jaxvision.data import files
 from jaxvision.errors import UserError
-from jaxvision.papers.graph_cmr import keypoints
 
 # The arrays of a person, each float32; zeros where a file does not have them.
 ARRAYS = {
@@ -33,14 +29,6 @@ ARRAYS = {
 }
 _NEEDED = ("imgname", "center", "scale")
 _TEXTS = {"imgname": "imgname", "mask": "maskname", "parts": "partname"}
-
-BOX_FACTOR = 1.2  # of a box's side around all joints
-_BOX = 200.0
-# COCO's 17 joints from the sixth on: shoulders, elbows, wrists, hips, knees, ankles.
-_COCO_BODY = (16, 14, 12, 11, 13, 15, 10, 8, 6, 5, 7, 9)
-_COCO_FACE = {19: 0, 20: 1, 21: 2, 22: 3, 23: 4}
-# Places of Human3.6M's 17 joints (see keypoints.H36M_32_TO_17) among the 24.
-_H36M_PLACES = (14, 3, 4, 5, 2, 1, 0, 16, 12, 17, 18, 9, 10, 11, 8, 7, 6)
 
 
 def read(path: epath.PathLike) -> list[dict[str, Any]]:
@@ -112,75 +100,6 @@ def write(path: epath.PathLike, found: list[dict[str, Any]]) -> None:
   stream = io.BytesIO()
   np.savez(stream, **{name: np.stack([p[name] for p in found]) for name in found[0]})
   files.write_bytes(path, stream.getvalue())
-
-
-def box(low: np.ndarray, high: np.ndarray, factor: float = BOX_FACTOR):
-  """Returns center [2] and scale of a square around a rectangle of pixels."""
-  side = np.max(np.subtract(high, low))
-  return np.add(low, high) / 2.0, factor * float(side) / _BOX
-
-
-def coco(path: epath.PathLike, folder: str = "train2014") -> Iterator[dict[str, Any]]:
-  """Yields the people of person_keypoints_train2014.json with a whole body.
-
-  Args:
-    path: the file.
-    folder: of the pictures.
-  """
-  with files.decoding(path, "COCO annotation file"):
-    content = json.loads(files.read_bytes(path))
-    names = {one["id"]: one["file_name"] for one in content["images"]}
-    for person in content["annotations"]:
-      joints = np.array(person["keypoints"], np.float64).reshape(-1, 3)
-      joints[:, 2] = joints[:, 2] > 0
-      if joints.shape != (17, 3) or joints[5:, 2].sum() < len(_COCO_BODY):
-        continue
-      part = np.zeros((keypoints.COUNT, 3))
-      part[: len(_COCO_BODY)] = joints[list(_COCO_BODY)]
-      for ours, theirs in _COCO_FACE.items():
-        part[ours] = joints[theirs]
-      x, y, width, height = person["bbox"]
-      center, scale = box((x, y), (x + width, y + height))
-      name = str(pathlib.PurePosixPath(folder) / names[person["image_id"]])
-      yield {"imgname": name, "center": center, "scale": scale, "part": part}
-
-
-def up3d_parameters(path: epath.PathLike) -> dict[str, np.ndarray]:
-  """Returns "pose" [72] and "shape" [10] of a *_body.pkl, executing nothing of it."""
-  fields = published.load(path)
-  found = {}
-  for ours, theirs, length in (("pose", "pose", 72), ("shape", "betas", 10)):
-    values = fields.get(theirs)
-    if values is None or values.size < length:
-      raise UserError(f"{path}: lacks {theirs}: it is no body of UP-3D")
-    found[ours] = values.reshape(-1)[:length].astype(np.float32)
-  return found
-
-
-def silhouette_box(mask: np.ndarray, factor: float = BOX_FACTOR):
-  """Returns center and scale of what a mask [H, W] shows.
-
-  Raises:
-    UserError: it shows nothing.
-  """
-  rows, columns = np.nonzero(mask)
-  if not rows.size:
-    raise UserError("a silhouette without a pixel has no box")
-  return box((columns.min(), rows.min()), (columns.max(), rows.max()), factor)
-
-
-def h36m_joints(positions: np.ndarray) -> np.ndarray:
-  """Returns S [24, 4] of Human3.6M's 32 joints.
-
-  Args:
-    positions: [32, 3] in millimetres, of the camera.
-  """
-  chosen = positions[list(keypoints.H36M_32_TO_17)] / 1000.0
-  joints = np.zeros((keypoints.COUNT, 4))
-  places = list(_H36M_PLACES)
-  joints[places, :3] = chosen - chosen[0]
-  joints[places, 3] = 1
-  return joints
 
 
 def _text(text: Any) -> str:

@@ -227,6 +227,11 @@ def without_neighbours(own: Body) -> Body:
   return own._replace(adjacency=sparse.SparseMatrix(rows, transposed))
 
 
+def coarse(own: Body, vertices: np.ndarray) -> np.ndarray:
+  """Returns the network's vertices [B, N, 3] among all [B, V, 3], on the host."""
+  return vertices[:, np.asarray(own.down.rows.indices)[:, 0]]
+
+
 def sizes_of(body: Body) -> Sizes:
   """Returns the sizes of a body."""
   return Sizes(

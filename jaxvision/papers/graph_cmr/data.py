@@ -22,7 +22,7 @@ from jaxvision.papers.graph_cmr.body import NUM_PARTS, Body, Surface
 from jaxvision.papers.graph_cmr.dataset import Labels
 from jaxvision.train import jit_once
 
-Inputs = Literal["rgb", "parts"]
+Inputs = Literal["rgb", "parts", "textured"]
 
 # Joints that people move most: hips, knees, shoulders, elbows.
 _ACTIVE = (1, 2, 4, 5, 16, 17, 18, 19)
@@ -128,7 +128,8 @@ def stand_ins(
     seed: of all draws.
     size: of the pictures.
     inputs: "rgb" shows surfaces by their direction before photographs, "parts" the
-      part of each pixel.
+      part of each pixel, "textured" where on the template it lies, as DensePose tells
+      it, and light.
     variation: of their poses.
   """
   shapes = body.model.shape_directions.shape[-1]
@@ -137,13 +138,16 @@ def stand_ins(
   rng = np.random.default_rng([seed, 1])
   cameras = _cameras(vertices, rng)
   backgrounds = _backgrounds() if inputs == "rgb" else None
+  texture = template_colors(body.model.template[surface.faces])
   pictures, labels = [], []
   for own, camera in zip(vertices, cameras, strict=True):
-    rendered = rendering.render(own, surface.faces, camera, size)
+    rendered = rendering.render_closed(own, surface.faces, camera, size)
     labels.append(rendering.part_labels(rendered, surface.parts).astype(np.uint8))
     if inputs == "rgb":
       background = _random_crop(backgrounds, size, rng)
       pictures.append(color_normals(rendered, background))
+    elif inputs == "textured":
+      pictures.append(color_texture(rendered, texture))
     else:
       pictures.append(color_parts(labels[-1]))
   joints = np.einsum("jv,nvc->njc", body.keypoints, vertices)
@@ -172,6 +176,18 @@ def color_normals(rendered: rendering.Rendered, background: np.ndarray) -> np.nd
   """Returns a picture [H, W, 3] in [0, 1] whose colours are surfaces' directions."""
   color = 0.5 + 0.5 * rendered.normals * np.array([1, -1, -1])
   return np.where(rendered.mask[..., None], color, background)
+
+
+def template_colors(corners: np.ndarray) -> np.ndarray:
+  """Returns a colour [F, 3] in [0, 1] for each triangle [F, 3, 3] of the template."""
+  places = corners.mean(axis=1)
+  low, high = places.min(axis=0), places.max(axis=0)
+  return 0.15 + 0.85 * (places - low) / (high - low)
+
+
+def color_texture(rendered: rendering.Rendered, texture: np.ndarray) -> np.ndarray:
+  """Returns a picture [H, W, 3] in [0, 1] of a lit body with such colours [F, 3]."""
+  return rendering.shade(rendered, (1.0, 1.0, 1.0)) * texture[rendered.face]
 
 
 def to_batch(example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """The paper's data sets: pictures, and one npz of annotations for each.
 
-What the authors' preprocessing writes is read, `annotations.py` says of which fields:
+Annotations are made of what the data sets' own archives hold (`originals.py` says how
+they must lie), or are those that the authors' preprocessing writes:
 
   extras/<name>.npz      imgname, center, scale; part, S, pose, shape, maskname, ...
-  images/<imgname>       the pictures, as the data set's own archive names them
+  images/<imgname>       the pictures
 
 Each set has a directory of its own, downloads/manual/<name> of the data directory.
 """
@@ -12,16 +13,18 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import numpy as np
 import tensorflow_datasets as tfds
+from etils import epath
 
 from jaxvision.data import builder, images
-from jaxvision.papers.graph_cmr import annotations, augmentation
+from jaxvision.papers.graph_cmr import annotations, augmentation, originals
 from jaxvision.papers.graph_cmr.augmentation import Augmentation
 
 _FROM = (
-  "Put its pictures there into images/, and what datasets/preprocess/*.py of "
-  "nkolot/GraphCMR writes into extras/. Pictures: "
+  "Unpack its archives there in images/, or put what datasets/preprocess/*.py of "
+  "nkolot/GraphCMR writes into extras/. Archives: "
 )
 
 
@@ -70,7 +73,11 @@ class H36m(People):
     "protocol2": "h36m_valid_protocol2.npz",
   }
   FILES = tuple(f"extras/{name}" for name in ANNOTATIONS.values())
-  INSTRUCTIONS = _FROM + "http://vision.imar.ro/human3.6m"
+  INSTRUCTIONS = (
+    "Put its frames there into images/ and their annotations into extras/: the "
+    "authors' datasets/preprocess/h36m.py makes both from the videos, boxes and poses "
+    "of http://vision.imar.ro/human3.6m (originals.human36m the latter)."
+  )
 
 
 class Up3d(People):
@@ -81,7 +88,10 @@ class Up3d(People):
     "test": "up_3d_lsp_test.npz",
   }
   FILES = tuple(f"extras/{name}" for name in ANNOTATIONS.values())
-  INSTRUCTIONS = _FROM + "up-3d.zip of https://files.is.tuebingen.mpg.de/classner/up"
+  INSTRUCTIONS = _FROM + (
+    "up-3d.zip of https://files.is.tuebingen.mpg.de/classner/up; "
+    "data/namesUPlsp.txt of nkolot/GraphCMR"
+  )
 
 
 class Lsp(People):
@@ -92,7 +102,10 @@ class Lsp(People):
     "test": "lsp_dataset_test.npz",
   }
   FILES = tuple(f"extras/{name}" for name in ANNOTATIONS.values())
-  INSTRUCTIONS = _FROM + "http://sam.johnson.io/research/lsp.html"
+  INSTRUCTIONS = _FROM + (
+    "lsp_dataset_original.zip and lsp_dataset.zip of "
+    "http://sam.johnson.io/research/lsp.html, upi-s1h.zip of UP-3D"
+  )
 
 
 class Mpii(People):
@@ -100,7 +113,10 @@ class Mpii(People):
 
   ANNOTATIONS: ClassVar = {"train": "mpii_train.npz"}
   FILES = ("extras/mpii_train.npz",)
-  INSTRUCTIONS = _FROM + "http://human-pose.mpi-inf.mpg.de"
+  INSTRUCTIONS = _FROM + (
+    "mpii_human_pose_v1_u12_2.zip and mpii_human_pose_v1.tar.gz of "
+    "http://human-pose.mpi-inf.mpg.de"
+  )
 
 
 class Coco(People):
@@ -108,7 +124,9 @@ class Coco(People):
 
   ANNOTATIONS: ClassVar = {"train": "coco_2014_train.npz"}
   FILES = ("extras/coco_2014_train.npz",)
-  INSTRUCTIONS = _FROM + "train2014.zip of https://cocodataset.org"
+  INSTRUCTIONS = _FROM + (
+    "train2014.zip and annotations_trainval2014.zip of https://cocodataset.org"
+  )
 
 
 BUILDERS: dict[str, type[People]] = {
@@ -198,7 +216,11 @@ class Mixture:
 
 def load(name: str, split: str, data_dir) -> builder.Examples:
   """Returns a split of one of `BUILDERS`, built first when it is not there yet."""
-  return builder.load(BUILDERS[name], split, data_dir=data_dir)
+  people = BUILDERS[name]
+  if jax.process_index() == 0:
+    root = epath.Path(data_dir) / "downloads" / "manual" / people.name
+    originals.annotate(root, people.ANNOTATIONS.values())
+  return builder.load(people, split, data_dir=data_dir)
 
 
 def mixture(name: str, data_dir, prepare: Preparation) -> Mixture:

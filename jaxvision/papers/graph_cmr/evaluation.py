@@ -17,7 +17,7 @@ from jaxvision.papers.graph_cmr.body import NUM_PARTS, Body, Surface
 from jaxvision.papers.graph_cmr.dataset import Labels
 from jaxvision.papers.graph_cmr.network import Prediction, Regressor
 from jaxvision.papers.graph_cmr.readout import ParameterReadout
-from jaxvision.train import State
+from jaxvision.train import State, jit_once
 
 Example = Mapping[str, Any]
 MILLIMETRES = 1000.0
@@ -67,7 +67,7 @@ def batches(
     yield real, {name: np.stack([one[name] for one in some]) for name in some[0]}
 
 
-@jax.jit  # variants that predict the same things share what is compiled
+@jit_once  # variants that predict the same things share what is compiled
 def _errors(body, neighbours, batch, prediction):
   """Returns errors [B] of predictions, by their names."""
   true_rotations, true_vertices = training.true_mesh(body, batch)

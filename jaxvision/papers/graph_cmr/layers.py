@@ -1,5 +1,7 @@
 """Layers on the vertices of a mesh, [B, N, C] channels last (M3, M4)."""
 
+from typing import Literal
+
 import chex
 import flax.linen as nn
 import jax.numpy as jnp
@@ -11,14 +13,20 @@ CHANNELS_OF_GROUP = 8
 EPSILON = 1e-5
 
 
+Initial = Literal["tiny", "fan_in"]
+
+
 class VertexLinear(nn.Module):
-  """The same linear map of each vertex, which starts close to 0.
+  """The same linear map of each vertex.
 
   Attributes:
     features: width.
+    initial: range it starts in: the authors' "tiny" one, 1 / (inputs x features), or
+      1 / sqrt(inputs), "fan_in".
   """
 
   features: int
+  initial: Initial = "tiny"
 
   @nn.compact
   def __call__(self, x: chex.Array, shared: chex.Array | None = None) -> chex.Array:
@@ -30,7 +38,9 @@ class VertexLinear(nn.Module):
         They are multiplied once, which gives what copies of them would.
     """
     inputs = x.shape[-1] + (0 if shared is None else shared.shape[-1])
-    init = symmetric_uniform(1.0 / (inputs * self.features))
+    is_tiny = self.initial == "tiny"
+    bound = 1.0 / (inputs * self.features) if is_tiny else inputs**-0.5
+    init = symmetric_uniform(bound)
     kernel = self.param("kernel", init, (inputs, self.features))
     bias = self.param("bias", init, (self.features,))
     own, rest = kernel[: x.shape[-1]], kernel[x.shape[-1] :]
@@ -73,12 +83,14 @@ class GraphResidualBlock(nn.Module):
   Attributes:
     features: C of the output, even.
     norm: whether to normalise.
+    initial: range of linear layers.
 
   Source: models/graph_layers.py:GraphResBlock.
   """
 
   features: int
   norm: bool = True
+  initial: Initial = "tiny"
 
   @nn.compact
   def __call__(self, x: chex.Array, adjacency: SparseMatrix | None) -> chex.Array:
@@ -87,10 +99,13 @@ class GraphResidualBlock(nn.Module):
     def activate(y, name):
       return nn.relu(VertexGroupNorm(name=name)(y) if self.norm else y)
 
+    def linear(width, name):
+      return VertexLinear(width, self.initial, name=name)
+
     half = self.features // 2
-    y = VertexLinear(half, name="linear_1")(activate(x, "norm_0"))
+    y = linear(half, "linear_1")(activate(x, "norm_0"))
     y = GraphConvolution(half, name="convolution")(activate(y, "norm_1"), adjacency)
-    y = VertexLinear(self.features, name="linear_2")(activate(y, "norm_2"))
+    y = linear(self.features, "linear_2")(activate(y, "norm_2"))
     if x.shape[-1] != self.features:
-      x = VertexLinear(self.features, name="skip")(x)
+      x = linear(self.features, "skip")(x)
     return x + y

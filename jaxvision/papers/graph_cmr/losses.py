@@ -7,6 +7,8 @@ import jax.numpy as jnp
 
 from jaxvision.papers.graph_cmr import keypoints
 
+KeypointError = Literal["square", "absolute"]  # the code's, the paper's
+
 PARAMETER_WEIGHTS = {"rotations": 1.0, "shape_numbers": 0.1}
 
 
@@ -27,7 +29,7 @@ def shape_loss(
 def keypoint_loss(
   found: chex.Array,
   truth: chex.Array,
-  error: Literal["square", "absolute"] = "square",
+  error: KeypointError = "square",
 ) -> chex.Array:
   """Returns the mean error of joints in the image, over all joints, seen or not.
 

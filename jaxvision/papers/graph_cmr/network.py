@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.nn.batch_norm import batch_norm
 from jaxvision.nn.resnet import ResNet, resnet
 from jaxvision.ops import skinning, sparse
 from jaxvision.papers.graph_cmr.body import Body
 from jaxvision.papers.graph_cmr.layers import (
   GraphResidualBlock,
+  Initial,
   VertexGroupNorm,
   VertexLinear,
 )
@@ -69,10 +69,10 @@ class Encoder(nn.Module):
 
   Attributes:
     depth: 18 to 152 of the ImageNet networks, whose last map is averaged; 0 for a small
-      one of a basic block a stage. Its last map is kept whole, since it has not the
-      channels to tell where it saw something, and then coded and normalised.
+      one of a basic block a stage, of stride 4. It has not the channels to tell where
+      it saw something, so it says the mean place of each under a softmax over places.
     widths: of the stages of the small one.
-    code: length of its vector.
+    code: how many channels are placed; the vector is twice as long.
   """
 
   depth: int = 50
@@ -86,11 +86,24 @@ class Encoder(nn.Module):
     if self.depth:
       x = resnet(self.depth, 0, name="resnet")(x, train=train)[-1]
       return jnp.mean(x, axis=(1, 2))
-    blocks = (1,) * len(self.widths)
-    network = ResNet(0, "basic", blocks, self.widths, name="resnet")
-    x = network(x, train=train)[-1].reshape(len(x), -1)
-    x = nn.Dense(self.code, use_bias=False, name="code")(x)
-    return batch_norm(train=train, name="norm")(x)
+    ones = (1,) * len(self.widths)
+    network = ResNet(0, "basic", ones, self.widths, strides=ones, name="resnet")
+    x = network(x, train=train)[-1]
+    x = nn.Dense(self.code, name="detections")(x)
+    return mean_places(nn.softmax(x, axis=(1, 2))).reshape(len(x), -1)
+
+
+def mean_places(shares: chex.Array) -> chex.Array:
+  """Returns the mean (row, column) in [-1, 1], [B, 2, C], of shares [B, H, W, C]."""
+  _, height, width, _ = shares.shape
+  rows, columns = jnp.linspace(-1, 1, height), jnp.linspace(-1, 1, width)
+  return jnp.stack(
+    [
+      jnp.einsum("bhwc,h->bc", shares, rows),
+      jnp.einsum("bhwc,w->bc", shares, columns),
+    ],
+    axis=1,
+  )
 
 
 class GraphDecoder(nn.Module):
@@ -100,6 +113,7 @@ class GraphDecoder(nn.Module):
     channels: C.
     layers: residual blocks behind the first.
     norm: whether to normalise.
+    initial: range of linear layers but the camera's, see `VertexLinear`.
 
   Source: models/graph_cnn.py.
   """
@@ -107,6 +121,7 @@ class GraphDecoder(nn.Module):
   channels: int = 256
   layers: int = 5
   norm: bool = True
+  initial: Initial = "tiny"
 
   @nn.compact
   def __call__(
@@ -123,20 +138,23 @@ class GraphDecoder(nn.Module):
       adjacency: [N, N]; None leaves neighbours out.
     """
 
+    def linear_of(width, name):
+      return VertexLinear(width, self.initial, name=name)
+
     def block(width, name):
-      return GraphResidualBlock(width, self.norm, name=name)
+      return GraphResidualBlock(width, self.norm, self.initial, name=name)
 
     def activate(x, name):
       return nn.relu(VertexGroupNorm(name=name)(x) if self.norm else x)
 
-    x = VertexLinear(2 * self.channels, name="input")(reference[None], features)
+    x = linear_of(2 * self.channels, "input")(reference[None], features)
     for layer in range(self.layers + 1):
       x = block(self.channels, f"trunk_{layer}")(x, adjacency)
 
     shape = x
     for index, width in enumerate(SHAPE_HEAD):
       shape = block(width, f"shape_{index}")(shape, adjacency)
-    vertices = VertexLinear(3, name="vertices")(activate(shape, "shape_norm"))
+    vertices = linear_of(3, "vertices")(activate(shape, "shape_norm"))
 
     each = VertexLinear(1, name="camera_linear")(activate(x, "camera_norm"))
     each = nn.relu(each[..., 0])
@@ -202,11 +220,13 @@ class Regressor(nn.Module):
     encoder: of images.
     decoder: of one of the three kinds.
     readout: of the mesh, to which no gradient flows; None for none.
+    scale: added to the cameras' s, which would start near 0.
   """
 
   encoder: Encoder
   decoder: nn.Module
   readout: ParameterReadout | None = None
+  scale: float = 0.0
 
   def __call__(
     self, images: chex.Array, body: Body, *, train: bool = False
@@ -215,9 +235,11 @@ class Regressor(nn.Module):
     features = self.encoder(images, train=train)
     if isinstance(self.decoder, ParameterDecoder):
       rotations, shape, camera = self.decoder(features)
+      camera += jnp.array([self.scale, 0.0, 0.0])
       parameters = with_mesh(body, rotations, shape)
       return Prediction(Mesh(None, parameters.vertices, camera), parameters)
     coarse, camera = self.decoder(features, body.reference, body.adjacency)
+    camera += jnp.array([self.scale, 0.0, 0.0])
     mesh = Mesh(coarse, sparse.matmul(body.up, coarse), camera)
     parameters = None
     if self.readout is not None:

@@ -77,6 +77,18 @@ def render(
   return Rendered(owner, seen.astype(np.float32))
 
 
+def render_closed(
+  vertices: np.ndarray, faces: np.ndarray, camera: np.ndarray, size: int
+) -> Rendered:
+  """Draws a closed mesh, whose faces are turned outwards, in half the time."""
+  a, b, c = (vertices[faces[:, corner], :2] for corner in range(3))
+  turn = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+  front = np.flatnonzero(turn < 0)
+  rendered = render(vertices, faces[front], camera, size)
+  face = np.where(rendered.mask, front[rendered.face], -1)
+  return rendered._replace(face=face)
+
+
 def part_labels(rendered: Rendered, parts: np.ndarray) -> np.ndarray:
   """Returns the part [H, W] that each pixel shows, 0 for the background.
 

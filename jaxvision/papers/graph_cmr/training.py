@@ -24,7 +24,7 @@ from jaxvision.papers.graph_cmr.network import (
   Regressor,
   with_mesh,
 )
-from jaxvision.train import Stage, State, gradient_step
+from jaxvision.train import Stage, State, gradient_step, jit_once
 
 Batch = Mapping[str, chex.Array]
 BODY, FROZEN = "body", "frozen"
@@ -43,13 +43,14 @@ def mesh_losses(
   camera: chex.Array,
   batch: Batch,
   true_vertices: chex.Array,
+  keypoint_error: losses.KeypointError = "square",
 ) -> dict[str, chex.Array]:
   """Returns the losses of vertices, and of joints in space and in the image."""
   joints = jnp.einsum("jv,bvc->bjc", body.keypoints, vertices)
   places = cameras.project(joints, camera)
   return {
     "vertices": losses.shape_loss(vertices, true_vertices, batch["has_smpl"]),
-    "keypoints": losses.keypoint_loss(places, batch["keypoints"]),
+    "keypoints": losses.keypoint_loss(places, batch["keypoints"], keypoint_error),
     "joints": losses.joint_loss(joints, batch["joints"], batch["has_joints"]),
   }
 
@@ -69,19 +70,23 @@ def parameter_losses(
 
 
 def all_losses(
-  prediction: Prediction, body: Body, batch: Batch
+  prediction: Prediction,
+  body: Body,
+  batch: Batch,
+  keypoint_error: losses.KeypointError = "square",
 ) -> dict[str, chex.Array]:
   """Returns the losses of what is predicted; those of the readout begin "readout/"."""
   mesh, parameters = prediction
   true_rotations, true_vertices = true_mesh(body, batch)
-  parts = mesh_losses(body, mesh.vertices, mesh.camera, batch, true_vertices)
+  truth = batch, true_vertices, keypoint_error
+  parts = mesh_losses(body, mesh.vertices, mesh.camera, *truth)
   if parameters is None:
     return parts
   of_parameters = parameter_losses(parameters, true_rotations, batch)
   if mesh.coarse is None:
     return parts | of_parameters
   detached = jax.lax.stop_gradient(mesh.camera)
-  read = mesh_losses(body, parameters.vertices, detached, batch, true_vertices)
+  read = mesh_losses(body, parameters.vertices, detached, *truth)
   return parts | {f"readout/{k}": v for k, v in (read | of_parameters).items()}
 
 
@@ -110,6 +115,7 @@ def stage(
   optimizer: optax.GradientTransformation,
   batch: dict[str, jax.ShapeDtypeStruct],
   body: Body,
+  keypoint_error: losses.KeypointError = "square",
 ) -> Stage:
   """Returns the training of a network, with its readout where it has one.
 
@@ -119,6 +125,7 @@ def stage(
     optimizer: of all its parameters.
     batch: shapes of the global batch, see `data.batch_shapes`.
     body: or one of the same sizes, which `with_body` replaces.
+    keypoint_error: see `losses.keypoint_loss`.
   """
 
   def init(key):
@@ -131,17 +138,22 @@ def stage(
   def forward(state, batch):
     return apply(network, state.params, state.model_state, batch["images"])[0]
 
-  return Stage(name, init, _step(network, optimizer), batch, forward)
+  step = _step(network, optimizer, keypoint_error)
+  return Stage(name, init, step, batch, forward)
 
 
 @functools.cache  # variants that differ only in their state share what is compiled
-def _step(network: Regressor, optimizer: optax.GradientTransformation):
+def _step(
+  network: Regressor,
+  optimizer: optax.GradientTransformation,
+  keypoint_error: losses.KeypointError,
+):
   def loss_fn(params, model_state, batch, rng):
     del rng
     prediction, statistics = apply(
       network, params, model_state, batch["images"], train=True
     )
-    parts = all_losses(prediction, model_state[BODY], batch)
+    parts = all_losses(prediction, model_state[BODY], batch, keypoint_error)
     return sum(parts.values()), (parts, {**model_state, _STATISTICS: statistics})
 
   return gradient_step(loss_fn, optimizer)
@@ -207,6 +219,7 @@ def readout_stage(
   optimizer: optax.GradientTransformation,
   batch: dict[str, jax.ShapeDtypeStruct],
   body: Body,
+  keypoint_error: losses.KeypointError = "square",
 ) -> Stage:
   """Returns the training of the readout alone.
 
@@ -218,6 +231,7 @@ def readout_stage(
     optimizer: of its parameters.
     batch: shapes of the global batch; without a network "pose" and "shape" suffice.
     body: or one of the same sizes.
+    keypoint_error: see `losses.keypoint_loss`.
   """
   reads = variants.readout(sizes, sizes_of(body))
 
@@ -260,7 +274,12 @@ def readout_stage(
       }
     else:
       parts = mesh_losses(
-        model_state[BODY], parameters.vertices, camera, batch, true_vertices
+        model_state[BODY],
+        parameters.vertices,
+        camera,
+        batch,
+        true_vertices,
+        keypoint_error,
       )
     parts |= parameter_losses(parameters, true_rotations, batch)
     return sum(parts.values()), (parts, {**model_state, **changed})
@@ -295,6 +314,20 @@ def with_encoder(state: State, variables: Mapping[str, Any]) -> State:
   )
 
 
+def has_readout(state: State) -> bool:
+  """Returns whether a readout is trained, alone or with what it reads."""
+  return "input_linear" in state.params or "readout" in state.params
+
+
+def with_readout_kernel(state: State, kernel: chex.Array) -> State:
+  """Returns a state whose readout begins with this kernel of its first layer."""
+  alone = "input_linear" in state.params
+  reads = state.params if alone else state.params["readout"]
+  layer = {**reads["input_linear"], "kernel": jnp.asarray(kernel)}
+  reads = {**reads, "input_linear": layer}
+  return state.replace(params=reads if alone else {**state.params, "readout": reads})
+
+
 def readout_of(state: State) -> dict[str, Any]:
   """Returns the variables of a readout that was trained alone."""
   return {"params": state.params, _STATISTICS: state.model_state[_STATISTICS]}
@@ -303,6 +336,6 @@ def readout_of(state: State) -> dict[str, Any]:
 @functools.cache
 def compiled(network: Regressor):
   """Returns images -> prediction of a network, compiled once."""
-  return jax.jit(
+  return jit_once(
     lambda params, model_state, images: apply(network, params, model_state, images)[0]
   )

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from jaxvision.papers.graph_cmr.body import Sizes as BodySizes
+from jaxvision.papers.graph_cmr.layers import Initial
 from jaxvision.papers.graph_cmr.network import (
   Encoder,
   FullyConnectedDecoder,
@@ -49,9 +50,11 @@ class Sizes:
   Attributes:
     encoder: depth of the ResNet, 0 for a block a stage of `encoder_widths`.
     encoder_widths: of that small one.
-    code: length of its vector.
+    code: channels of it that are placed.
     channels: C of the graph network.
     layers: its residual blocks.
+    initial: range of its linear layers at the start, see `layers.VertexLinear`.
+    scale: that cameras start with, see `network.Regressor`.
     hidden: of the baselines' hidden layers, which the paper does not give.
     readout: width of the network that reads parameters.
     rule: how its matrices become rotations, see `ops.rotations.orthogonalize`.
@@ -62,6 +65,8 @@ class Sizes:
   code: int = 128
   channels: int = 256
   layers: int = 5
+  initial: Initial = "tiny"
+  scale: float = 0.0
   hidden: tuple[int, ...] = (1024, 1024)
   readout: int = 1024
   rule: Literal["sign", "nearest"] = "sign"
@@ -76,7 +81,7 @@ def network(variant: Variant, sizes: Sizes, body: BodySizes) -> Regressor:
     body: of the body that it regresses.
   """
   if variant.decoder == "graph":
-    decoder = GraphDecoder(sizes.channels, sizes.layers, variant.norm)
+    decoder = GraphDecoder(sizes.channels, sizes.layers, variant.norm, sizes.initial)
   elif variant.decoder == "fc":
     decoder = FullyConnectedDecoder(body.coarse, sizes.hidden)
   else:
@@ -85,6 +90,7 @@ def network(variant: Variant, sizes: Sizes, body: BodySizes) -> Regressor:
     encoder(sizes),
     decoder,
     readout(sizes, body) if variant.reads else None,
+    sizes.scale,
   )
 
 
