@@ -88,7 +88,7 @@ class ExperimentTest(parameterized.TestCase):
       ("occ", "continued"),
       ("noc", "unmasked"),
       ("warm-up", "two-frame"),
-      ("warm-up", "brightness"),
+      ("unmasked", "brightness"),
     ):
       self.assertEqual(steps(ours), steps(baseline))
 

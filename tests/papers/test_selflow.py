@@ -14,6 +14,7 @@ import optax
 from absl.testing import absltest, parameterized
 
 from jaxvision.errors import UserError
+from jaxvision.ops import warp
 from jaxvision.papers.selflow import (
   hallucination,
   inference,
@@ -88,6 +89,20 @@ class NetworkTest(chex.TestCase):
     three = [run_tiny()(frames) for frames in (FRAMES[:3], other)]
     self.assertGreater(np.abs(three[0][0] - three[1][0]).max(), 1e-4)
 
+  @parameterized.parameters(("zero", True), ("clamp", True), ("truncate", False))
+  def test_no_flow_needs_no_warp_but_the_authors(self, border, same):
+    middle, neighbours = FRAMES[0], FRAMES[1:3]
+    flow = jnp.zeros((*neighbours.shape[:-1], 2))
+    see = jit_once(
+      lambda still: network.estimator_input(
+        middle, neighbours, flow, radius=1, border=border, still=still
+      ),
+      static_argnums=0,
+    )
+    np.testing.assert_allclose(see(True), see(False), atol=1e-6)
+    moved = warp.backward_warp(neighbours, flow, border=border)
+    self.assertEqual(np.array_equal(moved, neighbours), same)
+
   @chex.variants(with_jit=True, without_jit=True)
   def test_resized_flow_has_the_new_pixels(self):
     flow = jnp.stack(jnp.meshgrid(jnp.arange(5.0), jnp.arange(3.0)), axis=-1)[None]
@@ -103,6 +118,15 @@ class NetworkTest(chex.TestCase):
     np.testing.assert_allclose(frames.std((2, 3)), 1, rtol=1e-4)
     np.testing.assert_allclose(network.normalize(0.5 * FRAMES + 0.2), frames, atol=1e-4)
     np.testing.assert_array_equal(network.normalize(jnp.ones((4, 4, 3))), 0)
+
+  def test_gain_is_of_the_layer_that_gives_flow_alone(self):
+    key, x = jax.random.key(0), jnp.ones((1, 4, 4, 3))
+    params = [
+      network.Estimator((4,), gain).init(key, x)["params"] for gain in (1.0, 0.1)
+    ]
+    np.testing.assert_array_equal(*(one["conv1"]["kernel"] for one in params))
+    full, small = (one["conv2"]["kernel"] for one in params)
+    np.testing.assert_allclose(small, 0.1 * full, rtol=1e-6)
 
   def test_two_frames_are_refused(self):
     with self.assertRaisesRegex(ValueError, "three are needed"):

@@ -1,7 +1,8 @@
 """Clips of textured blobs before a textured ground, with exact flow and occlusion.
 
-Cut from scikit-image's photographs; every layer moves by a similarity transform, so
-that the flow of a visible pixel follows from the layer that it shows.
+Cut from scikit-image's photographs, under a grain of colours; every layer moves by a
+similarity transform, so that the flow of a visible pixel follows from the layer that it
+shows.
 """
 
 import functools
@@ -18,7 +19,9 @@ _GROUNDS = ("astronaut", "chelsea", "coffee", "rocket")
 _GREYS = ("brick", "grass", "gravel")
 _REDUCTION = 3  # of the photographs, so that small clips show more than blur
 _WAVES = 4  # harmonics of a blob's outline
-_PLACES = 8  # of a photograph, of which the one with the most texture is cut out
+_LOCAL = 4.0  # pixels over which the contrast of a photograph is evened out
+_LARGE, _SMALL = 0.6, 0.08  # of a photograph: what is larger than that, what is smaller
+_GRAIN = 0.08  # standard deviation of the grain, which is about a pixel wide
 
 
 class Layer(NamedTuple):
@@ -80,6 +83,7 @@ def random_layers(
   width: int,
   *,
   speed: float,
+  camera: float = 0.5,
   blobs: tuple[int, int] = (2, 4),
   radii: tuple[float, float] = (0.15, 0.3),
 ) -> list[Layer]:
@@ -88,7 +92,8 @@ def random_layers(
   Args:
     rng: of all draws.
     height, width: of the frames.
-    speed: largest speed of a blob in pixels a frame; the camera moves up to half.
+    speed: largest speed of a blob in pixels a frame.
+    camera: largest speed of the camera, as a share of that.
     blobs: fewest and most.
     radii: smallest and largest mean radius of a blob, in heights of the frame.
   """
@@ -97,11 +102,10 @@ def random_layers(
   textures = _textures()
 
   def layer(center, velocity, acceleration, angle, zoom, radius):
-    texture, slopes = textures[rng.integers(len(textures))]
-    reach = size / 2 if np.isinf(radius) else np.full(2, radius)
+    texture = textures[rng.integers(len(textures))]
     return Layer(
       texture=texture,
-      origin=_textured_place(rng, slopes, reach),
+      origin=rng.uniform(0.25, 0.75, 2) * texture.shape[1::-1],
       centers=center
       + time[:, None] * velocity
       + 0.5 * time[:, None] ** 2 * acceleration,
@@ -113,9 +117,9 @@ def random_layers(
       radius=radius,
     )
 
-  camera = _in_disc(rng, speed / 2)
+  drift = _in_disc(rng, camera * speed)
   turn, zoom = rng.uniform(-1, 1, 2) * (np.radians(2), 0.03)
-  layers = [layer(size / 2, camera, np.zeros(2), turn, zoom, np.inf)]
+  layers = [layer(size / 2, drift, np.zeros(2), turn, zoom, np.inf)]
   for _ in range(rng.integers(blobs[0], blobs[1] + 1)):
     radius = rng.uniform(*radii) * height
     center = rng.uniform(0.1 * size, 0.9 * size)
@@ -215,42 +219,32 @@ def clips(
   return {name: np.stack([one[name] for one in made]) for name in made[0]}
 
 
-def _textured_place(
-  rng: np.random.Generator, slopes: np.ndarray, reach: np.ndarray
-) -> np.ndarray:
-  """Returns the place [2] (x, y) around which slopes are largest, of some at random.
+@functools.cache
+def _textures() -> list[np.ndarray]:
+  """Returns textures [h, w, 3] in [0, 1] that nowhere are smooth.
 
   What moves without texture has no flow that could be seen.
-
-  Args:
-    rng: of the draws.
-    slopes: [h, w] magnitudes of the gradient.
-    reach: [2] (x, y) of the window that counts, to each side.
   """
-  limits = np.array(slopes.shape[::-1], float)
-  places = rng.uniform(0.25 * limits, 0.75 * limits, (_PLACES, 2))
-
-  def texture(place):
-    left, top = np.maximum(place - reach, 0).astype(int)
-    right, bottom = (place + reach).astype(int) + 1
-    return slopes[top:bottom, left:right].mean()
-
-  return max(places, key=texture)
-
-
-@functools.cache
-def _textures() -> list[tuple[np.ndarray, np.ndarray]]:
-  """Returns photographs [h, w, 3] with the magnitude of their gradients [h, w]."""
   color, grey = photographs.photographs(), photographs.grey_photographs()
   chosen = [color[name] for name in _GROUNDS]
   chosen += [np.repeat(grey[name], 3, axis=-1) for name in _GREYS]
-  reduced = []
-  for image in chosen:
-    sigma = (0.5 * _REDUCTION, 0.5 * _REDUCTION, 0)
-    smooth = scipy.ndimage.gaussian_filter(image / 255.0, sigma)
-    small = smooth[::_REDUCTION, ::_REDUCTION]
-    reduced.append((small, np.hypot(*np.gradient(small.mean(axis=-1)))))
-  return reduced
+  return [_textured(image, number) for number, image in enumerate(chosen)]
+
+
+def _textured(image: np.ndarray, seed: int) -> np.ndarray:
+  """Returns a photograph [H, W, 3] uint8, smaller, of even contrast and with grain."""
+  small = _blurred(image / 255.0, _REDUCTION / 2)[::_REDUCTION, ::_REDUCTION]
+  large = _blurred(small, _LOCAL)
+  detail = small - large
+  contrast = _blurred(np.square(detail).mean(axis=-1, keepdims=True), _LOCAL)
+  detail = detail / (np.sqrt(contrast) + 0.02)
+  grain = _blurred(np.random.default_rng(seed).normal(size=small.shape), 1.0)
+  texture = 0.5 + _LARGE * (large - 0.5) + _SMALL * detail
+  return np.clip(texture + _GRAIN * grain / grain.std(), 0, 1)
+
+
+def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
+  return scipy.ndimage.gaussian_filter(image, (sigma, sigma, 0))
 
 
 def _grid(height: int, width: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from jaxvision.ops import flow_metrics
@@ -30,7 +30,7 @@ def measure_clips(
     {"EPE all", "Fl all", ..., "occlusion F1"}, over the pixels of all clips; flow
     [N, H, W, 2]; occlusion [N, H, W].
   """
-  frames = jnp.moveaxis(jnp.asarray(clips["frames"]), 1, 0)
+  frames = np.moveaxis(clips["frames"], 1, 0)
   return _measure(network, params, frames, clips["flow"][:, 0], clips["occluded"][:, 0])
 
 
@@ -41,13 +41,18 @@ def errors_of(flow, truth, valid, occluded):
 
 
 def _measure(network, params, frames, truth, hidden):
-  estimated = inference.estimate(network, params, frames)
-  flow = estimated[0, 1]
-  occluded = losses.pair_occlusion(estimated, network.border)[0, ..., 0]
+  flow, occluded = _middle_flow(network, params, frames)
   errors = errors_of(flow, truth, np.ones(hidden.shape, bool), hidden)
   errors["occlusion F1"] = _compiled(flow_metrics.f1_score)(occluded, hidden)
   numbers = {name: float(value) for name, value in errors.items()}
   return numbers, np.asarray(flow), np.asarray(occluded)
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def _middle_flow(network, params, frames):
+  """Returns flow and occlusion of frame 2 of five to the next."""
+  flow = inference.estimate(network, params, frames)
+  return flow[0, 1], losses.pair_occlusion(flow, network.border)[0, ..., 0]
 
 
 def measure_examples(network: SelFlow, params: Any, examples: Sequence) -> Errors:
@@ -85,3 +90,12 @@ def _consistency_f1(flow, back, hidden):
 def mean_errors(rows: Sequence[Errors]) -> Errors:
   """Returns the mean of several seeds' errors."""
   return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def by_seed(seeds: Sequence[int], rows: Sequence[Errors]) -> Errors:
+  """Returns the end point errors of visible and of occluded pixels, seed by seed."""
+  return {
+    f"{region}, seed {seed}": errors[f"EPE {region}"]
+    for region in ("noc", "occ")
+    for seed, errors in zip(seeds, rows, strict=True)
+  }

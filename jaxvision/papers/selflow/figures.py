@@ -15,7 +15,8 @@ def flow_figure(rows: Sequence[Mapping[str, np.ndarray]]):
 
   Args:
     rows: {title: array} of each clip: [H, W, 3] images, [H, W, 2] flow, [H, W] masks.
-      The flow of a row has the scale of its own "true flow", or of its longest.
+      The flow of a row has the scale of its own "true flow", or of its longest; what
+      is longer is shown as if on the rim.
   """
   from matplotlib import pyplot as plt
 
@@ -40,7 +41,9 @@ def flow_figure(rows: Sequence[Mapping[str, np.ndarray]]):
       if array.ndim == 2:
         axis.imshow(array, cmap="gray", vmin=0, vmax=1)
       elif array.shape[-1] == 2:
-        axis.imshow(flow_pictures.flow_picture(array, largest=largest))
+        axis.imshow(
+          flow_pictures.flow_picture(_clipped(array, largest), largest=largest)
+        )
       else:
         axis.imshow(np.clip(array, 0, 1))
       if number == 0:
@@ -52,6 +55,13 @@ def flow_figure(rows: Sequence[Mapping[str, np.ndarray]]):
     axis.set_xticks([])
     axis.set_yticks([])
   return figure
+
+
+def _clipped(flow: np.ndarray, largest: float) -> np.ndarray:
+  """Returns flow [H, W, 2] of at most this length."""
+  length = np.maximum(np.hypot(flow[..., 0], flow[..., 1]), 1e-9)[..., None]
+  # A hair less, so that rounding leads none beyond.
+  return flow * np.minimum(0.99999 * largest / length, 1.0)
 
 
 def clip_figure(
@@ -114,11 +124,19 @@ def noise_figure(images: np.ndarray, labels: np.ndarray):
     images: [N, H, W, 3] in [0, 1].
     labels: [N, H, W] superpixels.
   """
-  fill = jit_once(hallucination.hallucinate, static_argnums=(3, 4))
-  key = jax.random.key(0)
+
+  @jit_once
+  def fill(key, images, labels):
+    return {
+      f"noise: {noise}": hallucination.hallucinate(
+        key, images[None], labels, noise, (0,)
+      )
+      for noise in ("superpixels", "rectangles")
+    }
+
   filled = {
-    f"noise: {noise}": np.asarray(fill(key, images[None], labels, noise, (0,))[0])
-    for noise in ("superpixels", "rectangles")
+    title: np.asarray(frames)[0]
+    for title, frames in fill(jax.random.key(0), images, labels).items()
   }
   edges = np.zeros(labels.shape, bool)
   edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]

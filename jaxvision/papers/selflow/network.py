@@ -94,16 +94,18 @@ class Estimator(nn.Module):
 
   Attributes:
     widths: channels of the hidden layers.
+    flow_gain: factor of the initial weights of the layer that gives flow.
   """
 
   widths: Sequence[int] = (128, 128, 96, 64, 32)
+  flow_gain: float = 1.0
 
   @nn.compact
   def __call__(self, x: chex.Array) -> tuple[chex.Array, chex.Array]:
     """Returns flow [B, H, W, 2] in pixels of the level, and the last hidden layer."""
     for number, width in enumerate(self.widths, 1):
       x = jax.nn.leaky_relu(_conv(width, f"conv{number}")(x), SLOPE)
-    return _conv(2, f"conv{len(self.widths) + 1}")(x), x
+    return _conv(2, f"conv{len(self.widths) + 1}", self.flow_gain)(x), x
 
 
 class ContextNetwork(nn.Module):
@@ -111,9 +113,11 @@ class ContextNetwork(nn.Module):
 
   Attributes:
     widths: channels of the hidden layers, at most six.
+    flow_gain: factor of the initial weights of the layer that gives flow.
   """
 
   widths: Sequence[int] = (128, 128, 128, 96, 64, 32)
+  flow_gain: float = 1.0
 
   @nn.compact
   def __call__(self, x: chex.Array) -> chex.Array:
@@ -121,7 +125,7 @@ class ContextNetwork(nn.Module):
     for number, width in enumerate(self.widths, 1):
       name, dilation = f"dilated_conv{number}", DILATIONS[number - 1]
       x = jax.nn.leaky_relu(_conv(width, name, dilation=dilation)(x), SLOPE)
-    return _conv(2, f"dilated_conv{len(self.widths) + 1}")(x)
+    return _conv(2, f"dilated_conv{len(self.widths) + 1}", self.flow_gain)(x)
 
 
 def estimator_input(
@@ -132,6 +136,7 @@ def estimator_input(
   radius: int = 4,
   border: warp.Border = "truncate",
   two_frame: bool = False,
+  still: bool = False,
 ) -> chex.Array:
   """Returns what the estimator of a level sees, for both directions.
 
@@ -145,6 +150,7 @@ def estimator_input(
     radius: of the correlation.
     border: of the warp.
     two_frame: whether the other neighbour and flow are blanked.
+    still: whether the flow so far is 0, so that no warp is needed but the authors'.
 
   Returns:
     [2, B, H, W, 2 (2 radius + 1)² + C + 4].
@@ -154,7 +160,9 @@ def estimator_input(
   chex.assert_rank(middle, 4)
   chex.assert_equal_shape_prefix([neighbours, flow], 4)
   both = jnp.broadcast_to(middle, neighbours.shape)
-  warped = warp.backward_warp(neighbours, flow, border=border)
+  warped = neighbours
+  if border == "truncate" or not still:
+    warped = warp.backward_warp(neighbours, flow, border=border)
   pairs = [unit_length(x.reshape(-1, *x.shape[2:])) for x in (both, warped)]
   cost = local_correlation(*pairs, radius=radius)
   cost = cost.reshape(*flow.shape[:-1], -1)
@@ -177,6 +185,9 @@ class SelFlow(nn.Module):
     two_frame: whether each direction sees only the neighbour that it leads to.
     normalized: whether each channel of each frame gets mean 0 and variance 1 first, as
       the authors have it in supervised fine-tuning.
+    flow_gain: factor of the initial weights of the layers that give flow; 1 is the
+      authors'. Below it flow starts near 0: where it leads out of the images at first,
+      the loss has no slope that leads back.
   """
 
   features: Sequence[int] = (16, 32, 64, 96, 128, 192)
@@ -187,6 +198,7 @@ class SelFlow(nn.Module):
   border: warp.Border = "truncate"
   two_frame: bool = False
   normalized: bool = False
+  flow_gain: float = 1.0
 
   @nn.compact
   def __call__(self, frames: chex.Array) -> Flows:
@@ -213,7 +225,8 @@ class SelFlow(nn.Module):
       middle = maps[1:-1].reshape(-1, rows, columns, channels)
       neighbours = jnp.stack([maps[2:], maps[:-2]])
       neighbours = neighbours.reshape(2, *middle.shape)
-      if flow is None:
+      still = flow is None
+      if still:
         flow = jnp.zeros((*neighbours.shape[:-1], 2), maps.dtype)
       else:
         flow = flow_resize(flow, (rows, columns))
@@ -224,8 +237,10 @@ class SelFlow(nn.Module):
         radius=self.radius,
         border=self.border,
         two_frame=self.two_frame,
+        still=still,
       )
-      estimate = Estimator(self.estimator, name=f"estimator_level_{level}")
+      name = f"estimator_level_{level}"
+      estimate = Estimator(self.estimator, self.flow_gain, name=name)
       flow, hidden = _both_ways(estimate, x)
       levels[level] = flow
 
@@ -233,7 +248,8 @@ class SelFlow(nn.Module):
     if self.two_frame:
       other_hidden, other_flow = jnp.zeros_like(hidden), jnp.zeros_like(flow)
     x = jnp.concatenate([hidden, other_hidden, flow, other_flow], axis=-1)
-    refined = _both_ways(ContextNetwork(self.context, name="context_network"), x)
+    context = ContextNetwork(self.context, self.flow_gain, name="context_network")
+    refined = _both_ways(context, x)
     full = flow_resize(refined, (height, width))
 
     def by_triplet(x):
@@ -279,6 +295,7 @@ def _both_ways(module: nn.Module, x: chex.Array):
   return jax.tree.map(lambda y: y.reshape(2, -1, *y.shape[1:]), result)
 
 
-def _conv(features: int, name: str, **options) -> Conv:
-  initializer = nn.initializers.xavier_uniform()
+def _conv(features: int, name: str, gain: float = 1.0, **options) -> Conv:
+  # Xavier's, times the gain.
+  initializer = nn.initializers.variance_scaling(gain**2, "fan_avg", "uniform")
   return Conv(features, (3, 3), kernel_init=initializer, name=name, **options)

@@ -201,7 +201,7 @@ def start(
   if objective is not None:
     model_state[MASK] = jnp.float32(masked)
     if objective.noise is not None:
-      model_state[TEACHER] = jax.tree.map(jnp.copy, params)
+      model_state[TEACHER] = params
   state = State.create(key, params, optimizer, model_state=model_state)
 
   def advance(part):
