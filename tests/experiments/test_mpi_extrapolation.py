@@ -66,7 +66,7 @@ class ExperimentTest(absltest.TestCase):
     after, _ = jax.eval_shape(stage.step, state, stage.batch)
     self.assertEqual(jax.tree.structure(after), jax.tree.structure(state))
     output = jax.eval_shape(stage.forward, state, stage.batch)
-    self.assertEqual(output.shape, (1, 32, 48, 3))
+    self.assertEqual(output.shape, (1, 24, 40, 3))
 
   def test_paper_preset_is_the_papers(self):
     config = experiment.PRESETS["paper"]

@@ -171,6 +171,16 @@ class LossesTest(absltest.TestCase):
     parts = losses.view_loss(None, rendered, target, mask)
     np.testing.assert_allclose(parts, [0.1 * 255 / 2], rtol=1e-4)
 
+  def test_structure_is_what_similarity_lacks(self):
+    target = jnp.asarray(np.random.default_rng(0).random((1, 9, 8, 3), np.float32))
+    mask = jnp.ones((1, 9, 8, 1)).at[:, :, 4:].set(0.0)
+    loss = jax.jit(lambda view: losses.view_loss(None, view, target, mask, 10.0))
+    np.testing.assert_allclose(loss(2 * target - 1), 0.0, atol=1e-4)
+    grey = loss(jnp.zeros_like(target))[1]
+    # Flat windows have no structure in common: 1 at the 2 of 4 columns that count.
+    self.assertBetween(float(grey), 4.5, 5.0)
+    self.assertGreater(float(loss(1 - 2 * target)[1]), 5.0)  # inverted is worse
+
 
 class TheoryTest(absltest.TestCase):
   def test_range_is_one_pixel_between_planes(self):

@@ -174,33 +174,41 @@ class TrainingTest(absltest.TestCase):
 
 
 class StartingTest(absltest.TestCase):
-  def test_planes_begin_with_the_reference_and_what_is_seen(self):
-    network = model.Extrapolator((6, 7), (1,), -0.5)
-    volume = jax.random.uniform(jax.random.key(1), (1, 5, 6, 4, 7), minval=-1)
-    volume = volume.at[..., 3:6].set(volume[:, :, :, :1, 3:6])
+  def test_planes_begin_opaque_where_the_views_agree(self):
+    network = model.Extrapolator((10, 7), (1,))
+    reference = jax.random.uniform(jax.random.key(1), (1, 9, 10, 1, 3), minval=-1)
+    other = jax.random.uniform(jax.random.key(2), (1, 9, 10, 8, 3), minval=-1)
+    other = other.at[:, :, :, 5].set(reference[:, :, :, 0])  # the fifth plane is right
+    number = jnp.broadcast_to(jnp.linspace(0, 1, 8)[:, None], (1, 9, 10, 8, 1))
+    same = jnp.broadcast_to(reference, other.shape)
+    volume = jnp.concatenate([other, same, number], axis=-1)
     shape = jax.ShapeDtypeStruct(volume.shape, volume.dtype)
 
     @jit_once
     def predict(key):
       params = training.initial_params(network, key, shape)
-      return network.apply({"params": starting.showing_reference(params)}, volume)
+      return network.apply({"params": starting.matching(params)}, volume)
 
     first, other = predict(jax.random.key(0)), predict(jax.random.key(2))
-    colors = np.tanh(1.5 * volume[..., 3:6])
+    colors = np.tanh(1.5 * same)
     np.testing.assert_allclose(first.initial[..., :3], colors, atol=1e-5)
-    self.assertGreater(np.abs(first.initial - other.initial)[..., 3].max(), 1e-3)
+    # Other channels, which differ from seed to seed, add a little.
+    self.assertGreater(np.abs(first.initial - other.initial)[..., 3].max(), 1e-4)
+    opacity = np.asarray(first.initial[0, 2:-2, 2:-2, :, 3])
+    self.assertTrue(np.all(opacity[..., 5] > 0.9))
+    self.assertTrue(np.all(opacity[..., 1:5] < 0.1))
     np.testing.assert_allclose(first.flow, 0.0, atol=1e-5)
-    seen = mpi.transmittance(first.initial[..., 3])
-    expected = (np.tanh(6 * seen - 1.5) + 1) / 2
+    seen = np.asarray(mpi.transmittance(first.initial[..., 3]))
+    farthest = 3.0 * (np.arange(8) == 0)
+    expected = (np.tanh(6 * seen - 1.5 + farthest) + 1) / 2
     np.testing.assert_allclose(first.refined[..., 3], expected, atol=1e-5)
 
   def test_too_few_channels_are_refused(self):
     network = model.Extrapolator((7, 4), ())
     shape = jax.ShapeDtypeStruct((1, 4, 4, 2, 7), jnp.float32)
     params = training.initial_params(network, jax.random.key(0), shape)
-    params["initial"]["up_0_conv_1"]["bias"] = jnp.zeros(5)
-    with self.assertRaisesRegex(ValueError, "5 channels of up_0_conv_1 cannot"):
-      starting.showing_reference(params)
+    with self.assertRaisesRegex(ValueError, "7 channels of conv_0 cannot be 10"):
+      starting.matching(params)
 
 
 class ClipsTest(absltest.TestCase):

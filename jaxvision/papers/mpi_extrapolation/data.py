@@ -126,10 +126,15 @@ _atlas = functools.cache(layered_scenes.photograph_atlas)
 
 @functools.cache
 def _renderer(rig: Rig, cards: int):
-  @jit_once
+  @jax.jit
   def view(key, pose, atlas):
     scene = layered_scenes.random_scene(
-      key, cards=cards, near=rig.near, far=rig.far, pixels=float(rig.width)
+      key,
+      cards=cards,
+      near=rig.near,
+      far=rig.far,
+      pixels=float(rig.width),
+      aspect=rig.height / rig.width,
     )
     shape = (rig.height, rig.width)
     return layered_scenes.render(scene, pose, rig.intrinsics, atlas, shape)[0]

@@ -207,11 +207,15 @@ def leak() -> float:
   layers = np.zeros((1, 6, 12, 2, 4), np.float32)
   layers[..., 0, :3], layers[..., 0, 3] = background, 1
   layers[:, :, 4:8, 1, :3], layers[:, :, 4:8, 1, 3] = card, 1
-  _, behind = model.visible(jnp.asarray(layers))
-  flow = np.zeros((1, 6, 12, 2, 2), np.float32)
-  still = model.flow_gather(behind, jnp.asarray(flow))
-  flow[:, :, 4:8, 0, 1] = 4.0
-  moved = model.flow_gather(behind, jnp.asarray(flow))
+  flow = np.zeros((2, 6, 12, 2, 2), np.float32)
+  flow[1, :, 4:8, 0, 1] = 4.0
+
+  @jit_once
+  def gathered(layers, flow):
+    _, behind = model.visible(layers)
+    return model.flow_gather(jnp.concatenate([behind, behind]), flow)
+
+  still, moved = gathered(layers, flow)[:, None]
   hidden = np.s_[:, :, 4:8, 0]
   # Without a flow a hidden voxel has no colour at all; with it, the background's.
   errors = np.abs(still[hidden]), np.abs(moved[hidden] - background)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.nn.vgg_features import vgg_features
+from jaxvision.ops.metrics import ssim_map
 from jaxvision.ops.pooling import average_pool
 
 MEAN_COLOR = (123.68, 116.779, 103.939)  # red, green, blue of ImageNet
@@ -19,6 +20,7 @@ LAYERS = {
   "conv4_2": (5.6, 8),
   "conv5_2": (0.15, 16),
 }
+_WINDOW = 5  # of structural similarity, pixels
 
 
 def view_loss(
@@ -26,6 +28,7 @@ def view_loss(
   rendered: chex.Array,
   target: chex.Array,
   mask: chex.Array,
+  structure: float = 0.0,
 ) -> chex.Array:
   """Returns the parts of the loss: pixels, and layers of a VGG-19 of mean pooling.
 
@@ -34,9 +37,11 @@ def view_loss(
     rendered: [B, H, W, 3] in [-1, 1].
     target: [B, H, W, 3] in [0, 1].
     mask: [B, H, W, 1] in [0, 1], which pixels count. Means are over all pixels.
+    structure: weight of 1 - SSIM beside pixels of 0 to 255, which stands for VGG's
+      finer layers where its weights are not to be had; not the paper's.
 
   Returns:
-    [6], or [1] for pixels alone; the loss is their sum.
+    [6], or [1] for pixels alone, and one more with structure; the loss is their sum.
 
   Source: Srinivasan et al., Section 5; weights of Chen and Koltun, ICCV 2017.
   """
@@ -51,6 +56,11 @@ def view_loss(
       fake, real = jnp.split(maps, 2)
       coarse = average_pool(mask, size, padding="SAME") if size > 1 else mask
       parts.append(jnp.mean(coarse * jnp.abs(fake - real)) / divisor)
+  if structure:
+    similarity = ssim_map((rendered + 1) / 2, target, window=_WINDOW)
+    rim = _WINDOW // 2
+    inner = mask[:, rim : mask.shape[1] - rim, rim : mask.shape[2] - rim]
+    parts.append(structure * jnp.mean(inner * (1 - similarity)))
   return jnp.stack(parts)
 
 

@@ -39,7 +39,10 @@ def camera_of(batch: Batch) -> tuple[chex.Array, chex.Array, chex.Array]:
 
 
 def losses_of(
-  vgg: Mapping[str, Any] | None, layers: Mapping[str, chex.Array], batch: Batch
+  vgg: Mapping[str, Any] | None,
+  layers: Mapping[str, chex.Array],
+  batch: Batch,
+  structure: float = 0.0,
 ) -> dict[str, chex.Array]:
   """Returns the loss of the view that each MPI gives.
 
@@ -47,6 +50,7 @@ def losses_of(
     vgg: see `losses.view_loss`.
     layers: [B, H, W, D, 4] by name; the first one's view says which pixels count.
     batch: with the target.
+    structure: see `losses.view_loss`.
   """
   camera, mask, total = camera_of(batch), None, {}
   for name, planes in layers.items():
@@ -54,7 +58,8 @@ def losses_of(
     if mask is None:
       mask = losses.frustum_mask(mpi.sees_every_plane(warped))
     view = mpi.over_composite(warped)
-    total[name] = jnp.sum(losses.view_loss(vgg, view, batch["target"], mask))
+    parts = losses.view_loss(vgg, view, batch["target"], mask, structure)
+    total[name] = jnp.sum(parts)
   return total
 
 
@@ -66,6 +71,7 @@ def stage(
   vgg: Callable[[chex.PRNGKey], Any] | None = None,
   *,
   start: Callable[[Any], Any] | None = None,
+  structure: float = 0.0,
 ) -> Stage:
   """Returns the stage that trains a network by the views of its MPIs.
 
@@ -77,6 +83,7 @@ def stage(
       come.
     vgg: key -> parameters of the loss's VGG-19; None for pixels alone.
     start: Glorot's parameters -> those to start from, see `starting`.
+    structure: see `losses.view_loss`.
   """
 
   def layers_of(params, batch):
@@ -88,7 +95,7 @@ def stage(
   def loss_fn(params, model_state, batch, rng):
     del rng
     features = {"params": model_state["vgg"]} if vgg is not None else None
-    parts = losses_of(features, layers_of(params, batch), batch)
+    parts = losses_of(features, layers_of(params, batch), batch, structure)
     return sum(parts.values()), (parts, model_state)
 
   def init(key):
