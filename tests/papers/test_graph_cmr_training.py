@@ -268,6 +268,28 @@ class FakeRun:
     self.claims[name] = (ours, baseline, better, options["seeds"])
 
 
+class OptimizerTest(absltest.TestCase):
+  def test_only_cameras_of_graph_networks_learn_at_another_rate(self):
+    head = {"kernel": jnp.ones(2)}
+    graph = {"camera": head, "camera_linear": head, "vertices": head}
+    slow = training.optimizer(0.5, 10, camera_rate=0.1)
+    for decoder, factor in ((graph, 0.1), ({"camera": head, "hidden": head}, 1.0)):
+      params = {"decoder": decoder, "encoder": head}
+      grads = jax.tree.map(jnp.ones_like, params)
+      updates, _ = slow.update(grads, slow.init(params), params)
+      np.testing.assert_allclose(updates["encoder"]["kernel"], -0.5, rtol=1e-5)
+      camera = updates["decoder"]["camera"]["kernel"]
+      np.testing.assert_allclose(camera, -0.5 * factor, rtol=1e-5)
+
+  def test_a_cosine_ends_at_its_share(self):
+    fading = training.optimizer(0.5, 2, final_rate=0.2)
+    params = {"kernel": jnp.ones(2)}
+    state = fading.init(params)
+    for rate in (0.5, 0.3, 0.1):
+      updates, state = fading.update(params, state, params)
+      np.testing.assert_allclose(updates["kernel"], -rate, rtol=1e-4)
+
+
 class ClaimsTest(absltest.TestCase):
   def rows(self):
     def row(error, rough, **more):

@@ -159,6 +159,43 @@ def _step(
   return gradient_step(loss_fn, optimizer)
 
 
+def optimizer(
+  rate: float, steps: int, final_rate: float = 1.0, camera_rate: float = 1.0
+) -> optax.GradientTransformation:
+  """Returns Adam.
+
+  Args:
+    rate: learning rate.
+    steps: until a cosine has fallen to its last value.
+    final_rate: that value's share of the rate; 1 for a constant rate.
+    camera_rate: share of the rate for cameras of graph networks. A step moves what all
+      vertices give the camera, and can switch off all ReLUs before it for good.
+  """
+
+  def adam(share):
+    own = share * rate
+    if final_rate != 1.0:
+      own = optax.cosine_decay_schedule(own, steps, final_rate)
+    return optax.adam(own)
+
+  # As one vector: a hundred small updates take seconds to compile.
+  whole = optax.flatten(adam(1.0))
+  if camera_rate == 1.0:
+    return whole
+  return optax.multi_transform({"camera": adam(camera_rate), "rest": whole}, parts_of)
+
+
+def parts_of(params: Any) -> Any:
+  """Returns "camera" for each parameter of a graph network's camera, or "rest"."""
+  names = {"camera", "camera_linear"}
+  of_graph = names <= params.get("decoder", {}).keys()
+
+  def part(path, _):
+    return "camera" if of_graph and names & {key.key for key in path} else "rest"
+
+  return jax.tree_util.tree_map_with_path(part, params)
+
+
 def pretraining_stage(
   name: str,
   encoder: Encoder,
