@@ -24,7 +24,7 @@ from jaxvision.papers.graph_cmr.network import (
   Regressor,
   with_mesh,
 )
-from jaxvision.train import Stage, State, gradient_step, jit_once
+from jaxvision.train import Stage, State, gradient_step
 
 Batch = Mapping[str, chex.Array]
 BODY, FROZEN = "body", "frozen"
@@ -373,6 +373,6 @@ def readout_of(state: State) -> dict[str, Any]:
 @functools.cache
 def compiled(network: Regressor):
   """Returns images -> prediction of a network, compiled once."""
-  return jit_once(
+  return jax.jit(
     lambda params, model_state, images: apply(network, params, model_state, images)[0]
   )
