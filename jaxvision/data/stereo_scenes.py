@@ -75,16 +75,7 @@ def random_pairs(
   return {name: np.stack([scene[name] for scene in scenes]) for name in scenes[0]}
 
 
-def _scene(
-  rng,
-  shape,
-  max_disp,
-  objects,
-  half_axes,
-  textureless,
-  slant,
-  rim,
-):
+def _scene(rng, shape, max_disp, objects, half_axes, textureless, slant, rim):
   height, width = shape
   surfaces = 1 + int(rng.integers(objects[0], objects[1] + 1))
   center = rng.uniform((0, 0), (width, height), (surfaces, 2))

@@ -91,7 +91,7 @@ class OriginalsTest(absltest.TestCase):
     path = folder / "mpii_human_pose_v1_u12_1.mat"
     for content in ({"joints": 1.0}, {"RELEASE": {"annolist": np.zeros(2)}}):
       scipy.io.savemat(path, content)
-      with self.assertRaisesRegex(UserError, "not a annotation file of MPII"):
+      with self.assertRaisesRegex(UserError, "not a MATLAB file of MPII's annotations"):
         self.people("mpii", "mpii_train.npz")
 
   def test_mpii(self):

@@ -86,7 +86,7 @@ def mpii(root: epath.Path) -> Iterator[Person]:
   """
   path = root / "mpii_human_pose_v1_u12_2" / "mpii_human_pose_v1_u12_1.mat"
   content = archives.read_mat(path, simplify=True).get("RELEASE")
-  with files.decoding(path, "annotation file of MPII"):
+  with files.decoding(path, "MATLAB file of MPII's annotations"):
     pictures = _listed(content["annolist"])
     is_training = np.atleast_1d(content["img_train"])
     if len(pictures) != len(is_training):
